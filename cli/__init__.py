@@ -1,0 +1,1 @@
+"""The `quorum` command, one file for each group of commands."""

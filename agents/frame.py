@@ -1,0 +1,154 @@
+"""A frame: a batch of market events as columns, in journal order. What quiet spans are absorbed from.
+
+Live, a frame holds one event; in replay, tens of thousands. Cutting frames differently changes nothing: that is the
+law "batch = fold", which the tests prove on every agent.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.base import NS_PER_S, Event, market_id
+from schemas.market import BarClosed, QuoteTicked, TradeTicked
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+BAR, TRADE, QUOTE = 0, 1, 2
+"""Kinds of rows."""
+WIDTH = 6
+"""Values of a row: bar: open, high, low, close, volume, interval_ns; trade: price, size, side (1 buy, -1 sell, 0
+unknown), 0, 0, 0; quote: bid, ask, bid_size, ask_size, 0, 0."""
+_KIND_NAMES = ("bar", "trade", "quote")
+_SIDES: tuple[Literal["unknown", "buy", "sell"], ...] = ("unknown", "buy", "sell")
+
+
+class Frame:
+    """Columns of equal length `n`; row i is one market event.
+
+    instruments: ids that `instrument` indexes, the book's own order.
+    kind, instrument, number, occurred_at, observed_at: int64[n]. `number` is the source's own number of the event
+    (trade id, update id; of a bar, its opening time in ns) and makes its id.
+    values: float64[n, 6], C-contiguous, see WIDTH.
+    ids: the events' ids where their producer gave its own; empty where they follow from the number.
+    features: float64[n, K], filled by the features agent: row i is its instrument's state after event i.
+    """
+
+    __slots__ = (
+        "features",
+        "ids",
+        "instrument",
+        "instruments",
+        "kind",
+        "number",
+        "observed_at",
+        "occurred_at",
+        "values",
+    )
+
+    def __init__(
+        self,
+        instruments: tuple[str, ...],
+        kind: Ints,
+        instrument: Ints,
+        number: Ints,
+        occurred_at: Ints,
+        observed_at: Ints,
+        values: Floats,
+        ids: tuple[str, ...] = (),
+    ) -> None:
+        """Take the columns as they are; they must be checked and in journal order already."""
+        self.instruments = instruments
+        self.kind = kind
+        self.instrument = instrument
+        self.number = number
+        self.occurred_at = occurred_at
+        self.observed_at = observed_at
+        self.values = values
+        self.ids = ids
+        self.features: Floats = np.empty((0, 0))
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.kind)
+
+    def id(self, row: int) -> str:
+        """Give the id of the event that row `row` stands for."""
+        if self.ids:
+            return self.ids[row]
+        kind = int(self.kind[row])
+        name = f"bar{int(self.values[row, 5]) // NS_PER_S}" if kind == BAR else _KIND_NAMES[kind]
+        return market_id(self.instruments[self.instrument[row]], name, int(self.number[row]))
+
+    def event(self, row: int, book: str, seq: int) -> Event:
+        """Make the event that row `row` stands for."""
+        kind = int(self.kind[row])
+        values = self.values[row].tolist()
+        key = self.instruments[self.instrument[row]]
+        occurred_at, observed_at = int(self.occurred_at[row]), int(self.observed_at[row])
+        if kind == BAR:
+            return BarClosed(
+                id=self.id(row),
+                key=key,
+                occurred_at=occurred_at,
+                observed_at=observed_at,
+                book=book,
+                seq=seq,
+                open=values[0],
+                high=values[1],
+                low=values[2],
+                close=values[3],
+                volume=values[4],
+                interval_ns=int(values[5]),
+            )
+        if kind == TRADE:
+            return TradeTicked(
+                id=self.id(row),
+                key=key,
+                occurred_at=occurred_at,
+                observed_at=observed_at,
+                book=book,
+                seq=seq,
+                price=values[0],
+                size=values[1],
+                side=_SIDES[int(values[2])],
+            )
+        return QuoteTicked(
+            id=self.id(row),
+            key=key,
+            occurred_at=occurred_at,
+            observed_at=observed_at,
+            book=book,
+            seq=seq,
+            bid=values[0],
+            ask=values[1],
+            bid_size=values[2],
+            ask_size=values[3],
+        )
+
+    @classmethod
+    def of_event(cls, event: Event, instruments: tuple[str, ...]) -> Frame:
+        """The frame of one row that stands for a market event, whose key must be among `instruments`."""
+        if type(event) is BarClosed:
+            kind = BAR
+            row = (event.open, event.high, event.low, event.close, event.volume, float(event.interval_ns))
+        elif type(event) is TradeTicked:
+            kind = TRADE
+            row = (event.price, event.size, float((0, 1, -1)[_SIDES.index(event.side)]), 0.0, 0.0, 0.0)
+        else:
+            quote = cast("QuoteTicked", event)
+            kind = QUOTE
+            row = (quote.bid, quote.ask, quote.bid_size, quote.ask_size, 0.0, 0.0)
+        return cls(
+            instruments,
+            np.array([kind], np.int64),
+            np.array([instruments.index(event.key)], np.int64),
+            np.zeros(1, np.int64),
+            np.array([event.occurred_at], np.int64),
+            np.array([event.observed_at], np.int64),
+            np.array([row], np.float64),
+            (event.id,),
+        )

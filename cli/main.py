@@ -1,0 +1,37 @@
+"""The `quorum` command: one file a command group, errors in one sentence, exit codes that scripts can trust."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli import demo, importing, new, replay, schema
+from schemas.errors import QuorumError
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 a check failed (a log diverged, a schema is out of date); 2 bad input, nothing was changed;
+4 a handler raised and the book stopped; 130 interrupted, what was written so far is readable.
+"""
+
+app = typer.Typer(
+    name="quorum",
+    help="Replay markets through models that vote and rules that decide." + EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+demo.register(app)
+replay.register(app)
+importing.register(app)
+new.register(app)
+schema.register(app)
+
+
+def run() -> None:
+    """Entry point: a user's mistake prints one sentence, never a traceback."""
+    try:
+        app()
+    except QuorumError as error:
+        sys.stderr.write(f"quorum: {error}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,189 @@
+"""A book: one account with its own capital, instruments, models and limits. What a BOOK.yaml says, typed.
+
+Every number that steers a decision stands here, so two runs differ only by what differs in their books.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.decisions import Mode
+
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a book; a misspelt name is an error, never ignored."""
+
+
+class Instrument(Section, frozen=True, kw_only=True):
+    """What is traded, and in which steps."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=100)]
+    """`SYMBOL@venue`, the key of its market events."""
+    lot_size: Decimal = Decimal("0.0001")
+    """Smallest step of a quantity."""
+    tick_size: Decimal = Decimal("0.01")
+    """Smallest step of a price."""
+    min_notional: Decimal = Decimal(10)
+    multiplier: Decimal = Decimal(1)
+    """Currency per unit of price and quantity: 1 for spot, 50 for an ES future."""
+    shortable: bool = True
+
+
+class FeatureSettings(Section, frozen=True, kw_only=True):
+    """Lengths, in bars, of the incremental indicators."""
+
+    bar_s: Count = 60
+    """Length of the bars that are built from trades where the feed has no bars."""
+    ema_fast: Count = 20
+    ema_slow: Count = 50
+    rsi: Count = 14
+    atr: Count = 14
+    volatility_decay: Share = 0.94
+    """Decay of the exponentially weighted variance."""
+
+
+class TextSettings(Section, frozen=True, kw_only=True):
+    """Which texts the book listens to, and what it takes to be shown to a model."""
+
+    keys: tuple[str, ...] = ()
+    """Keys of texts (`BTC`) that concern this book; empty takes all."""
+    sources: tuple[str, ...] = ()
+    """Whitelist of authors and publishers; empty takes all."""
+    max_age_s: Count = 3600
+    """Older than this at the time we saw it: stale."""
+    window_min: Count = 60
+    """How long a text stays in the questions."""
+    max_texts: Annotated[int, Meta(ge=0, le=64)] = 8
+    """Newest texts that a question holds."""
+    max_chars: Annotated[int, Meta(ge=40, le=4000)] = 400
+    """Of each text in a question."""
+    crash_move_pct: Positive = 0.5
+    """A claim of a crash or surge must show at least this move in the prices of the last window, or it is flagged."""
+    dedupe_hours: Count = 24
+
+
+class AnalystSettings(Section, frozen=True, kw_only=True):
+    """When models are asked, and which."""
+
+    models: tuple[str, ...] = ()
+    """Names from `models`; empty asks nobody."""
+    every_min: Count = 15
+    on_news: bool = True
+    """Ask at once when a text passes the checks."""
+    news_cooldown_s: Count = 60
+    deadline_s: Count = 30
+    prompt_version: Literal["v1"] = "v1"
+
+
+class ConsensusSettings(Section, frozen=True, kw_only=True):
+    """How many models must agree."""
+
+    agree: Count = 2
+    fallback: str = ""
+    """The model whose vote alone counts when the others did not answer in time; empty holds."""
+    min_confidence: Share = 0.0
+    """A verdict below this counts as HOLD."""
+
+
+class StrategySettings(Section, frozen=True, kw_only=True):
+    """How the slow brain (the vote) and the fast brain (a local rule) make a target position."""
+
+    mode: Mode = "consensus"
+    bias_ttl_min: Count = 60
+    """How long a consensus stays the bias."""
+    fast_brain: Literal["ema_cross", "none"] = "ema_cross"
+    override_confidence: Share = 0.8
+    """Mode override: a consensus at least this confident acts without waiting for the fast brain."""
+    hold_exits: bool = False
+    """A consensus of HOLD closes the position."""
+    stop_atr: float | None = None
+    """Distance of the stop from the entry in ATRs, where the vote gives none."""
+    target_atr: float | None = None
+
+
+class RiskSettings(Section, frozen=True, kw_only=True):
+    """Sizes and limits. Percentages are of equity. `RulesChanged` may set any of the numbers."""
+
+    order_pct: Positive = 10.0
+    """Notional of a full-conviction trade."""
+    order_quantity: Decimal | None = None
+    """Fixed quantity of every entry instead of a share of equity."""
+    scale_by_conviction: bool = True
+    max_position_pct: Positive = 25.0
+    max_exposure_pct: Positive = 100.0
+    """Gross notional of all positions."""
+    max_order_notional: Positive | None = None
+    max_orders_per_day: Count | None = None
+    max_price_age_s: Count = 300
+    """No entry on a price older than this."""
+    confirm_above_notional: Positive | None = None
+    """A person must confirm a larger trade."""
+    confirm_within_s: Count = 300
+
+
+class BreakerSettings(Section, frozen=True, kw_only=True):
+    """Circuit breakers; an absent one is off."""
+
+    max_drawdown_pct: Positive | None = None
+    """From the highest equity; reset by an operator only."""
+    max_daily_loss_pct: Positive | None = None
+    """From the equity at midnight UTC; resets at the next."""
+    max_losing_streak: Count | None = None
+    flash_move_pct: Positive | None = None
+    """Move of one bar, close to close, that halts the instrument."""
+    max_failed_votes: Count | None = None
+    """Questions in a row that ended without a usable answer."""
+    cooldown_min: Count = 60
+    """After a streak, a flash move or an outage."""
+
+
+class VenueSettings(Section, frozen=True, kw_only=True):
+    """The simulated exchange's costs and behaviour."""
+
+    maker_bps: float = 10.0
+    taker_bps: float = 10.0
+    slippage_bps: Annotated[float, Meta(ge=0)] = 1.0
+    latency_ms: Annotated[int, Meta(ge=0)] = 100
+    """From the order's event to the venue, and from the venue's fill back, each."""
+    max_volume_pct: Annotated[float, Meta(gt=0, le=100)] | None = 10.0
+    """Share of a bar's or trade's volume that one order may take; null fills whole."""
+
+
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """A voter and how it behaves in a replay."""
+
+    kind: Literal["vader", "textblob", "trend"]
+    latency_ms: Annotated[int, Meta(ge=0)] = 200
+
+
+class Book(Section, frozen=True, kw_only=True):
+    """The whole of it."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    instruments: Annotated[tuple[Instrument, ...], Meta(min_length=1, max_length=64)]
+    archive: str = ""
+    """Folder of the archive, relative to the book's file."""
+    currency: str = "USD"
+    cash: Decimal = Decimal(100000)
+    periods_per_year: Literal[252, 365] = 365
+    """Trading days a year, for annualised metrics."""
+    mark_every_min: Count = 60
+    """How often the book's worth is sampled."""
+    features: FeatureSettings = FeatureSettings()
+    text: TextSettings = TextSettings()
+    analysts: AnalystSettings = AnalystSettings()
+    consensus: ConsensusSettings = ConsensusSettings()
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    breakers: BreakerSettings = BreakerSettings()
+    venue: VenueSettings = VenueSettings()
+    models: dict[str, ModelSettings] = {}
+    on_unrecorded: Literal["ask", "hold", "fail"] = "ask"
+    """What a replay does with a question that has no recorded verdict."""

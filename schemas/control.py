@@ -1,0 +1,53 @@
+"""Operator commands, rule changes and the passing of time."""
+
+from __future__ import annotations
+
+from schemas.base import Event
+
+
+class BookPaused(Event, frozen=True, kw_only=True):
+    """No new risk from here on; exits and stops still work."""
+
+    operator: str
+    reason: str = ""
+
+
+class BookResumed(Event, frozen=True, kw_only=True):
+    """New risk is allowed again."""
+
+    operator: str
+    reason: str = ""
+
+
+class TradeConfirmed(Event, frozen=True, kw_only=True):
+    """A person allowed the trade that `ConfirmationRequested` held."""
+
+    operator: str
+    confirmation: str
+    """Id of the `ConfirmationRequested`."""
+
+
+class TradeDeclined(Event, frozen=True, kw_only=True):
+    """A person refused the trade that `ConfirmationRequested` held."""
+
+    operator: str
+    confirmation: str
+    reason: str = ""
+
+
+class KillSwitchPulled(Event, frozen=True, kw_only=True):
+    """Cancel every working order, close every position, open nothing until `BookResumed`."""
+
+    operator: str
+    reason: str = ""
+
+
+class RulesChanged(Event, frozen=True, kw_only=True):
+    """Risk limits have new values from here on: name of the limit in the book's `risk` section to value."""
+
+    operator: str
+    changes: dict[str, float]
+
+
+class ClockTicked(Event, frozen=True, kw_only=True):
+    """Time passed: it is `observed_at` now. The core knows time from events alone."""

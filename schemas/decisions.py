@@ -1,0 +1,163 @@
+"""What the core concluded on the way from text and price to an order, each step with its reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from schemas.base import Event, Record
+from schemas.execution import Side
+from schemas.verdicts import Action
+
+Mode = Literal["consensus", "override", "advisory"]
+Target = Literal["long", "short", "flat"]
+
+
+class NewsVetted(Event, frozen=True, kw_only=True):
+    """A text passed the checks and may be shown to models. `cause` is the text's event."""
+
+    source: str
+    sentiment: float
+
+
+class NewsDiscarded(Event, frozen=True, kw_only=True):
+    """A text was dropped, and why. `cause` is the text's event."""
+
+    source: str
+    reason: Literal["unknown_source", "duplicate", "stale", "empty"]
+
+
+class NewsFlagged(Event, frozen=True, kw_only=True):
+    """A text claims what prices do not show; it is kept from models. `cause` is the text's event."""
+
+    source: str
+    reason: Literal["no_price_move"]
+    claim: str
+    """The words that made the claim."""
+    move_pct: float
+    """Price move over the window in which the claim should have shown."""
+
+
+class Vote(Record, frozen=True, kw_only=True):
+    """One model's part in a question: its verdict, or why there is none (then the action is HOLD)."""
+
+    model: str
+    action: Action
+    confidence: float
+    verdict: str
+    """Id of the `VerdictGiven` or `VerdictFailed`; empty where none came before the deadline."""
+    failure: str = ""
+
+
+class ConsensusReached(Event, frozen=True, kw_only=True):
+    """Enough models agree. HOLD is a consensus too."""
+
+    instrument: str
+    question: str
+    action: Action
+    confidence: float
+    """Mean confidence of the models that agree."""
+    agree: int
+    of: int
+    votes: tuple[Vote, ...]
+    fallback: bool = False
+    """True where the fallback model alone answered in time."""
+    size_hint: float | None = None
+    stop_price: float | None = None
+    target_price: float | None = None
+
+
+class ConsensusFailed(Event, frozen=True, kw_only=True):
+    """Too few models agree, or too few answered: no signal, which means HOLD."""
+
+    instrument: str
+    question: str
+    reason: Literal["disagreement", "timeout"]
+    votes: tuple[Vote, ...]
+
+
+class RegimeAssessed(Event, frozen=True, kw_only=True):
+    """The market's regime changed."""
+
+    instrument: str
+    regime: Literal["calm", "trending", "turbulent"]
+    volatility: float
+
+
+class TradeProposed(Event, frozen=True, kw_only=True):
+    """The strategy wants a position. `reason` says it in words; `consensus` names the signal behind it, if any."""
+
+    instrument: str
+    mode: Mode
+    target: Target
+    conviction: float
+    """0 to 1; scales the size."""
+    price: float
+    """The market's price at the time of the proposal."""
+    reason: str
+    consensus: str = ""
+    stop_price: float | None = None
+    target_price: float | None = None
+
+
+class Clamp(Record, frozen=True, kw_only=True):
+    """One limit's effect on the size: notional before and after, in the book's currency."""
+
+    limit: str
+    value: Decimal
+    before: Decimal
+    after: Decimal
+
+
+class TradeApproved(Event, frozen=True, kw_only=True):
+    """Risk allows a trade of this size; every limit that cut it is named. `cause` is the proposal or confirmation."""
+
+    instrument: str
+    proposal: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    reduce_only: bool
+    """True where the trade only closes what is open."""
+    clamps: tuple[Clamp, ...] = ()
+    stop_price: Decimal | None = None
+    target_price: Decimal | None = None
+
+
+class TradeRejected(Event, frozen=True, kw_only=True):
+    """Risk refuses a proposal, names the limit and the value that broke it."""
+
+    instrument: str
+    proposal: str
+    reason: str
+    limit: str = ""
+    limit_value: str = ""
+    value: str = ""
+
+
+class BreakerTripped(Event, frozen=True, kw_only=True):
+    """A circuit breaker opened: no new risk until `until`. `key` is the book, or the instrument that it halts."""
+
+    rule: Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
+    limit: float
+    value: float
+    until: int
+    """Time in ns at which it resets by itself; 0 means that only an operator resets it."""
+
+
+class BreakerReset(Event, frozen=True, kw_only=True):
+    """A circuit breaker closed again."""
+
+    rule: Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
+    reason: Literal["cooldown", "new_day", "operator"]
+
+
+class ConfirmationRequested(Event, frozen=True, kw_only=True):
+    """The trade is larger than the book trades alone: a person must confirm it before `expires_at`."""
+
+    instrument: str
+    proposal: str
+    side: Side
+    quantity: Decimal
+    notional: Decimal
+    expires_at: int

@@ -1,0 +1,47 @@
+"""The errors that a user can mend. Each message is one sentence: what, where, what to do.
+
+QuorumError
+├── RefusedError      an event or a row that cannot be true
+├── BookError         a BOOK.yaml that cannot be used
+├── ArchiveError      an archive, a file or a folder that cannot be read or written
+├── StoppedError      a handler raised: the book stopped and skipped nothing
+└── DivergedError     a rebuilt log differs from the recorded one
+"""
+
+from __future__ import annotations
+
+
+class QuorumError(Exception):
+    """Whatever a user can mend; the command line prints its message and nothing else."""
+
+    exit_code = 2
+
+
+class RefusedError(QuorumError, ValueError):
+    """An event is refused: which one, which field, and why."""
+
+    def __init__(self, event: str, field: str, reason: str, event_id: str = "") -> None:
+        """All parts are kept as attributes; the message is made of them."""
+        self.event, self.field, self.reason, self.event_id = event, field, reason, event_id
+        where = f"{event}.{field}" if field else event
+        super().__init__(f"{where}{f' (id {event_id})' if event_id else ''}: {reason}")
+
+
+class BookError(QuorumError):
+    """A book that cannot be used, with the field at fault."""
+
+
+class ArchiveError(QuorumError):
+    """An archive, a file or a folder that cannot be read or written, with its path."""
+
+
+class StoppedError(QuorumError):
+    """A handler raised; the event, the agent and the position are named."""
+
+    exit_code = 4
+
+
+class DivergedError(QuorumError):
+    """A rebuilt log differs from the recorded one; the first difference is named."""
+
+    exit_code = 1

@@ -1,0 +1,37 @@
+"""What operators need: alerts, failures, saved states, refused records."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.base import Event
+
+
+class AlertRaised(Event, frozen=True, kw_only=True):
+    """Somebody should look."""
+
+    severity: Literal["info", "warning", "critical"]
+    text: str
+
+
+class ProcessingFailed(Event, frozen=True, kw_only=True):
+    """A handler raised; the book has stopped at `seq` and skips nothing. `cause` is the event that it failed on."""
+
+    agent: str
+    error: str
+
+
+class StateSaved(Event, frozen=True, kw_only=True):
+    """A snapshot: the state that reflects the journal up to and including `seq`."""
+
+    state: bytes
+    state_sha256: str
+
+
+class RecordRefused(Event, frozen=True, kw_only=True):
+    """A record that could not be read: its bytes, where it stood, and why it was refused."""
+
+    payload: bytes
+    position: str
+    """`topic/partition/offset`, or `file:line`."""
+    reason: str

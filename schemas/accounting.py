@@ -1,4 +1,7 @@
-"""What the book holds and is worth, and how predictions turned out. Money is exact decimals in the book's currency."""
+"""What the book holds and is worth, and how predictions turned out.
+
+Money is exact decimals in the book's currency.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The envelope that every event carries, and the identity of events.
 
-An event is a frozen record; its type's name is its tag on the wire. Inputs bring their id from the source; a derived
-event's id is a hash of what caused it, so the same log gives the same ids on every machine and re-delivery is harmless.
+An event is a frozen record; its type's name is its tag on the wire. Inputs bring their id from the source; a
+derived event's id is a hash of what caused it, so the same log gives the same ids on every machine and
+re-delivery is harmless.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ class Record(
 ):
     """A part of an event: immutable, compared by value, unknown fields refused.
 
-    Fields at their default are left off the wire. So a field added later (always optional) changes no byte of the
-    events written before it, and an old log keeps its hash for ever.
+    Fields at their default are left off the wire. So a field added later (always optional) changes no byte of
+    the events written before it, and an old log keeps its hash for ever.
     """
 
 
 class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
     """The envelope. Times are int64 nanoseconds since the Unix epoch, UTC.
 
-    `occurred_at` explains (when it happened at the source), `observed_at` orders raw history (when we could first
-    know it), `seq` orders everything else (the position in the book's journal; for a derived event, of the journal
-    entry that led to it).
+    `occurred_at` explains (when it happened at the source), `observed_at` orders raw history (when we could
+    first know it), `seq` orders everything else (the position in the book's journal; for a derived event, of
+    the journal entry that led to it).
     """
 
     id: str
@@ -55,12 +56,15 @@ class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
 
 
 def derived_id(cause: str, agent: str, index: int) -> str:
-    """The id of the `index`-th event that `agent` answers to the event `cause`: 32 hex digits (128 bits, BLAKE2b)."""
+    """The id of the `index`-th event that `agent` answers to the event `cause`.
+
+    32 hex digits: 128 bits of BLAKE2b.
+    """
     return blake2b(f"{cause}|{agent}|{index}".encode(), digest_size=16).hexdigest()
 
 
 def market_id(key: str, kind: str, number: int) -> str:
-    """The id of a market event: instrument, kind (`bar60`, `trade`, `quote`) and the source's own number for it.
+    """The id of a market event: instrument, kind (`bar60`, `trade`, `quote`) and the source's number for it.
 
     The number is the exchange's trade or update id; of a bar, its opening time in ns.
     """

@@ -65,7 +65,7 @@ class TextSettings(Section, frozen=True, kw_only=True):
     max_chars: Annotated[int, Meta(ge=40, le=4000)] = 400
     """Of each text in a question."""
     crash_move_pct: Positive = 0.5
-    """A claim of a crash or surge must show at least this move in the prices of the last window, or it is flagged."""
+    """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
 
 

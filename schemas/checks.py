@@ -1,7 +1,7 @@
 """What no event may hold: NaN, infinity, impossible prices, time travel, oversize text.
 
-Types are checked by the codec; this module checks values. Column batches of market data are checked by the same
-rules, vectorised, where archives are read.
+Types are checked by the codec; this module checks values. Column batches of market data are checked by the
+same rules, vectorised, where archives are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.verdicts import VerdictFailed, VerdictGiven
 MAX_TEXT_CHARS = 20_000
 MAX_NAME_CHARS = 256
 MAX_CLOCK_SKEW_NS = 1 * NS_PER_S
-"""How far `observed_at` may lie before `occurred_at`: clocks of two machines differ by that much in practice."""
+"""How far `observed_at` may lie before `occurred_at`: in practice clocks of two machines differ by that much."""
 EARLIEST_NS = 0
 LATEST_NS = 4_102_444_800 * NS_PER_S
 """2100-01-01: beyond it a time is in the wrong unit."""
@@ -31,7 +31,7 @@ LONG_TEXT_FIELDS = frozenset({"text", "reasoning", "error"})
 
 
 def check(event: Event, now: int | None = None) -> None:
-    """Raise RefusedError unless every value of the event can be true. `now` in ns, if known, bounds the future."""
+    """Raise RefusedError unless every value of the event can be true. `now` (ns), if known, bounds the future."""
     _check_envelope(event, now)
     _check_scalars(event)
     rule = _RULES.get(type(event))

@@ -1,8 +1,8 @@
 """Events to bytes and back: canonical JSON, one event, one encoding, for ever.
 
-Fields stand in the order of their declaration, defaults are left off, decimals are strings, maps are sorted by key.
-Reading is strict: what does not fit is refused with the event, the field and the reason, and older versions are
-lifted by upcasters before they are read.
+Fields stand in the order of their declaration, defaults are left off, decimals are strings, maps are sorted by
+key. Reading is strict: what does not fit is refused with the event, the field and the reason, and older versions
+are lifted by upcasters before they are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CURRENT_VERSION: dict[str, int] = {cls.__name__: 1 for cls in EVENT_TYPES}
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
-"""(type, version) to the function that lifts such a record to the next version. It may not look outside its record."""
+"""(type, version) to the function that lifts such a record to the next version, from the record alone."""
 
 MAX_RECORD_BYTES = 1_000_000
 """Kafka's default limit of a message; a longer record is refused unread."""
@@ -55,7 +55,7 @@ def decode(
 ) -> Event:
     """Read one event and check its values.
 
-    Raises RefusedError, which names event, field and reason, for anything that is not a whole, known, sane event.
+    Raises RefusedError, which names event, field and reason, for all that is not a whole, known, sane event.
     """
     if len(payload) > MAX_RECORD_BYTES:
         raise RefusedError("record", "", f"{len(payload):,} bytes is over the limit of {MAX_RECORD_BYTES:,}")

@@ -85,7 +85,7 @@ class RegimeAssessed(Event, frozen=True, kw_only=True):
 
 
 class TradeProposed(Event, frozen=True, kw_only=True):
-    """The strategy wants a position. `reason` says it in words; `consensus` names the signal behind it, if any."""
+    """The strategy wants a position. `reason` says it in words; `consensus` names the signal behind it."""
 
     instrument: str
     mode: Mode
@@ -110,7 +110,10 @@ class Clamp(Record, frozen=True, kw_only=True):
 
 
 class TradeApproved(Event, frozen=True, kw_only=True):
-    """Risk allows a trade of this size; every limit that cut it is named. `cause` is the proposal or confirmation."""
+    """Risk allows a trade of this size; every limit that cut it is named.
+
+    `cause` is the proposal or the confirmation.
+    """
 
     instrument: str
     proposal: str
@@ -136,7 +139,7 @@ class TradeRejected(Event, frozen=True, kw_only=True):
 
 
 class BreakerTripped(Event, frozen=True, kw_only=True):
-    """A circuit breaker opened: no new risk until `until`. `key` is the book, or the instrument that it halts."""
+    """A circuit breaker opened: no new risk until `until`. `key` is the book or the instrument that it halts."""
 
     rule: Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
     limit: float

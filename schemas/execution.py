@@ -1,4 +1,7 @@
-"""Orders out, fills back. Prices, quantities and fees are exact decimals; `order` is the id of the `OrderRequested`."""
+"""Orders out, fills back. Prices, quantities and fees are exact decimals.
+
+`order` is the id of the `OrderRequested`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ OrderRole = Literal["entry", "exit", "stop", "target"]
 
 
 class OrderRequested(Event, frozen=True, kw_only=True):
-    """Place an order; `id` is the client order id. A stop or take-profit becomes a market order once triggered."""
+    """Place an order; `id` is the client order id.
+
+    A stop or take-profit becomes a market order once triggered.
+    """
 
     instrument: str
     side: Side

@@ -15,7 +15,10 @@ class AlertRaised(Event, frozen=True, kw_only=True):
 
 
 class ProcessingFailed(Event, frozen=True, kw_only=True):
-    """A handler raised; the book has stopped at `seq` and skips nothing. `cause` is the event that it failed on."""
+    """A handler raised; the book has stopped at `seq` and skips nothing.
+
+    `cause` is the event that it failed on.
+    """
 
     agent: str
     error: str

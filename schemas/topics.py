@@ -1,4 +1,7 @@
-"""The table of topics: what each carries, how it is keyed, spread and kept. Code and docs read it; nothing repeats it."""
+"""The table of topics: what each carries, how it is keyed, spread and kept.
+
+Code and docs read it; nothing repeats it.
+"""
 
 from __future__ import annotations
 

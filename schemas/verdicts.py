@@ -18,7 +18,7 @@ class InstructionPart(Record, frozen=True, kw_only=True, tag_field="part", tag="
 
 
 class PricePart(Record, frozen=True, kw_only=True, tag_field="part", tag="price"):
-    """The market as the features agent saw it at the time of the question. Returns and moves are fractions."""
+    """The market as the features agent saw it when the question was put. Returns and moves are fractions."""
 
     cites: str
     """Id of the market event that these numbers reflect."""

@@ -23,7 +23,7 @@ from schemas.verdicts import VerdictFailed, VerdictGiven
 MAX_TEXT_CHARS = 20_000
 MAX_NAME_CHARS = 256
 MAX_CLOCK_SKEW_NS = 1 * NS_PER_S
-"""How far `observed_at` may lie before `occurred_at`: in practice clocks of two machines differ by that much."""
+"""How far `observed_at` may lie before `occurred_at`: the clocks of two machines differ by that much."""
 EARLIEST_NS = 0
 LATEST_NS = 4_102_444_800 * NS_PER_S
 """2100-01-01: beyond it a time is in the wrong unit."""
@@ -31,7 +31,10 @@ LONG_TEXT_FIELDS = frozenset({"text", "reasoning", "error"})
 
 
 def check(event: Event, now: int | None = None) -> None:
-    """Raise RefusedError unless every value of the event can be true. `now` (ns), if known, bounds the future."""
+    """Raise RefusedError unless every value of the event can be true.
+
+    `now`, in ns, bounds the future where the caller knows the time.
+    """
     _check_envelope(event, now)
     _check_scalars(event)
     rule = _RULES.get(type(event))

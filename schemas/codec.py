@@ -1,8 +1,8 @@
 """Events to bytes and back: canonical JSON, one event, one encoding, for ever.
 
-Fields stand in the order of their declaration, defaults are left off, decimals are strings, maps are sorted by
-key. Reading is strict: what does not fit is refused with the event, the field and the reason, and older versions
-are lifted by upcasters before they are read.
+Fields stand in the order of their declaration, defaults are left off, decimals are strings, maps are sorted
+by key. Reading is strict: what does not fit is refused with the event, the field and the reason, and older
+versions are lifted by upcasters before they are read.
 """
 
 from __future__ import annotations

@@ -139,7 +139,10 @@ class TradeRejected(Event, frozen=True, kw_only=True):
 
 
 class BreakerTripped(Event, frozen=True, kw_only=True):
-    """A circuit breaker opened: no new risk until `until`. `key` is the book or the instrument that it halts."""
+    """A circuit breaker opened: no new risk until `until`.
+
+    `key` is the book, or the instrument that it halts.
+    """
 
     rule: Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
     limit: float

@@ -11,6 +11,7 @@ help: ## Show this list
 
 .PHONY: setup
 setup: .venv/.ready ## Build .venv from the lock (again only when the lock has changed)
+	@:
 
 .PHONY: demo
 demo: .venv/.ready ## Replay a small synthetic market and write its report

@@ -22,8 +22,13 @@ BAR, TRADE, QUOTE = 0, 1, 2
 WIDTH = 6
 """Values of a row: bar: open, high, low, close, volume, interval_ns; trade: price, size, side (1 buy, -1 sell, 0
 unknown), 0, 0, 0; quote: bid, ask, bid_size, ask_size, 0, 0."""
-_KIND_NAMES = ("bar", "trade", "quote")
+MAX_NUMBER_DIGITS = 19
 _SIDES: tuple[Literal["unknown", "buy", "sell"], ...] = ("unknown", "buy", "sell")
+
+
+def kind_name(kind: int, interval_ns: int) -> str:
+    """Name a kind of market event as its id does: `bar60`, `trade`, `quote`."""
+    return f"bar{interval_ns // NS_PER_S}" if kind == BAR else ("", "trade", "quote")[kind]
 
 
 class Frame:
@@ -79,8 +84,7 @@ class Frame:
         """Give the id of the event that row `row` stands for."""
         if self.ids:
             return self.ids[row]
-        kind = int(self.kind[row])
-        name = f"bar{int(self.values[row, 5]) // NS_PER_S}" if kind == BAR else _KIND_NAMES[kind]
+        name = kind_name(int(self.kind[row]), int(self.values[row, 5]))
         return market_id(self.instruments[self.instrument[row]], name, int(self.number[row]))
 
     def event(self, row: int, book: str, seq: int) -> Event:
@@ -142,13 +146,16 @@ class Frame:
             quote = cast("QuoteTicked", event)
             kind = QUOTE
             row = (quote.bid, quote.ask, quote.bid_size, quote.ask_size, 0.0, 0.0)
+        tail = event.id.rpartition("/")[2]
+        number = int(tail) if tail.isdecimal() and len(tail) < MAX_NUMBER_DIGITS else 0
+        ours = event.id == market_id(event.key, kind_name(kind, int(row[5])), number)
         return cls(
             instruments,
             np.array([kind], np.int64),
             np.array([instruments.index(event.key)], np.int64),
-            np.zeros(1, np.int64),
+            np.array([number if ours else event.occurred_at], np.int64),
             np.array([event.occurred_at], np.int64),
             np.array([event.observed_at], np.int64),
             np.array([row], np.float64),
-            (event.id,),
+            () if ours else (event.id,),
         )

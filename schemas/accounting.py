@@ -15,6 +15,8 @@ class PositionChanged(Event, frozen=True, kw_only=True):
     """A fill changed a position. `cause` is the fill. Quantity is signed: negative is short."""
 
     instrument: str
+    order: str
+    """Id of the order that was filled."""
     quantity: Decimal
     average_price: Decimal
     """Average cost of what is open; 0 when flat."""

@@ -72,7 +72,8 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
 
     instrument: str
     question: str
-    reason: Literal["disagreement", "timeout"]
+    reason: Literal["disagreement", "no_quorum"]
+    """No quorum: too few models gave a usable answer before the deadline."""
     votes: tuple[Vote, ...]
 
 

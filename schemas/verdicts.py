@@ -36,6 +36,10 @@ class PricePart(Record, frozen=True, kw_only=True, tag_field="part", tag="price"
     drawdown: float
     """Distance below the highest close seen, zero or negative."""
     bars: int
+    text_count: int = 0
+    """Vetted texts on this instrument within the window of the book's `text` section."""
+    text_sentiment: float = 0.0
+    """Their mean lexicon score, -1 to 1."""
 
 
 class TextPart(Record, frozen=True, kw_only=True, tag_field="part", tag="text"):

@@ -1,0 +1,20 @@
+"""The one way to compile a numeric rule. A kernel is plain Python over floats and arrays; compiled or not, same bits.
+
+No fast-math, no fused operations, no library function but square root: every result is correctly rounded by
+IEEE 754, so a log has the same hash on every machine. `NUMBA_DISABLE_JIT=1` runs the very same source uncompiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(rule: Callable[P, R]) -> Callable[P, R]:
+    """Compile a rule with numba, cached on disk beside its source. Division by zero gives inf or NaN, as in numpy."""
+    return cast("Callable[P, R]", numba.njit(cache=True, error_model="numpy", fastmath=False)(rule))

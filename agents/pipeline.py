@@ -1,0 +1,178 @@
+"""The whole flow on one page: which agents a book has, in which order they hear an event, and how answers travel.
+
+    features ─▶ factcheck ─▶ analysts ─▶ consensus ─▶ strategy ─▶ breakers ─▶ risk ─▶ orders ─▶ portfolio
+
+A journal event goes to every agent that listens to its type, in that order; each answer is queued behind and goes
+the same way, until nothing is left to say. Market data comes as rows of a frame: the desk finds how far all agents
+stay quiet, lets them absorb that span, and has the next row spoken to.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.agent import Agent, Handler, MarketAgent, State
+from agents.analysts import Analysts
+from agents.breakers import Breakers
+from agents.consensus import Consensus
+from agents.factcheck import Factcheck
+from agents.features import Features
+from agents.frame import Frame
+from agents.orders import Orders
+from agents.portfolio import Portfolio
+from agents.risk import Risk
+from agents.strategy import Strategy
+from schemas.base import Event
+from schemas.book import Book
+from schemas.errors import StoppedError
+from schemas.market import BarClosed, QuoteTicked, TradeTicked
+
+MARKET_EVENTS: tuple[type[Event], ...] = (BarClosed, TradeTicked, QuoteTicked)
+FIRST_LOOK = 256
+"""Rows that are looked at first for a quiet span; each quiet look quadruples it, so looking costs what is absorbed."""
+MAX_SEEN = 8192
+"""Ids of events that are remembered, so that one delivered twice counts once."""
+MAX_ANSWERS = 10_000
+"""More answers to one event than this is a loop between agents."""
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A desk's snapshot: each agent's state by name, and the ids seen last."""
+
+    agents: dict[str, bytes]
+    seen: list[str]
+
+
+class Desk:
+    """All agents of one book, as one deterministic state machine."""
+
+    def __init__(self, book: Book) -> None:
+        """Build the agents; each is given the ones it reads."""
+        self.book = book
+        self.features = Features(book)
+        self.portfolio = Portfolio(book, self.features)
+        self.orders = Orders(book, self.portfolio)
+        self.breakers = Breakers(book, self.portfolio)
+        self.strategy = Strategy(book, self.features, self.portfolio, self.orders)
+        self.agents: tuple[Agent[State], ...] = (  # type: ignore[assignment]
+            self.features,
+            Factcheck(book, self.features),
+            Analysts(book, self.features),
+            Consensus(book),
+            self.strategy,
+            self.breakers,
+            Risk(book, self.features, self.portfolio, self.breakers),
+            self.orders,
+            self.portfolio,
+        )
+        self.market_agents: tuple[MarketAgent[State], ...] = tuple(
+            agent for agent in self.agents if isinstance(agent, MarketAgent)
+        )
+        self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
+        for agent in self.agents:
+            for kind, handler in agent.handlers().items():
+                self._routes.setdefault(kind, []).append((agent.name, handler))
+        self._seen: dict[str, None] = {}
+
+    @property
+    def due(self) -> int:
+        """The next time, in ns, at which an agent wants to see the clock."""
+        return min(agent.state.due for agent in self.agents)
+
+    # Market data, by the frame
+
+    def begin(self, frame: Frame) -> None:
+        """Make a frame ready; due before its first row is taken, once the frame before it is done."""
+        self.features.prepare(frame)
+
+    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
+        """Give the first row in [lo, hi) that any agent would answer, or `hi`. Changes nothing."""
+        look = FIRST_LOOK
+        while True:
+            stop = min(hi, lo + look)
+            end = stop
+            for agent in self.market_agents:
+                end = agent.quiet_until(frame, lo, end)
+            if end < stop or stop == hi:
+                return end
+            look *= 4
+
+    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
+        """Take the quiet rows [lo, hi) into the state."""
+        if lo < hi:
+            for agent in self.market_agents:
+                agent.absorb(frame, lo, hi)
+
+    def speak(self, frame: Frame, row: int, seq: int) -> list[Event]:
+        """Take one row into the state and give all that follows from it. The row is journal entry `seq`."""
+        return self._row(frame, row, frame.event(row, self.book.name, seq))
+
+    def _row(self, frame: Frame, row: int, event: Event) -> list[Event]:
+        answers: list[Event] = []
+        for agent in self.market_agents:
+            try:
+                answers.extend(agent.speak(frame, row, event))
+            except Exception as error:
+                raise _stopped(agent.name, event, error) from error
+        return self._follow(answers)
+
+    # Everything else, by the event
+
+    def apply(self, event: Event) -> list[Event]:
+        """Take a journal event into the state and give all that follows from it, in the order in which it was said.
+
+        An event whose id was seen before counts once and answers nothing. Raises StoppedError, with the state
+        unusable, if an agent fails: the host stops the book and skips nothing.
+        """
+        if type(event) in MARKET_EVENTS:
+            frame = Frame.of_event(event, self.features.instruments)
+            self.begin(frame)
+            return self._row(frame, 0, event)
+        if event.id in self._seen:
+            return []
+        self._seen[event.id] = None
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        return self._follow(self._heard(event))
+
+    def _heard(self, event: Event) -> list[Event]:
+        answers: list[Event] = []
+        for name, handler in self._routes.get(type(event), ()):
+            try:
+                answers.extend(handler(event))
+            except Exception as error:
+                raise _stopped(name, event, error) from error
+        return answers
+
+    def _follow(self, answers: list[Event]) -> list[Event]:
+        """Let every answer be heard in turn, and what is answered to it behind all that was said before."""
+        at = 0
+        while at < len(answers):
+            answers.extend(self._heard(answers[at]))
+            at += 1
+            if at > MAX_ANSWERS:
+                raise StoppedError(
+                    f"over {MAX_ANSWERS:,} answers to one event (seq {answers[0].seq}): agents loop"
+                )
+        return answers
+
+    # Snapshots
+
+    def snapshot(self) -> bytes:
+        """Encode the whole state; the same state gives the same bytes."""
+        saved = Saved({agent.name: agent.snapshot() for agent in self.agents}, list(self._seen))
+        return msgspec.msgpack.encode(saved)
+
+    def restore(self, data: bytes) -> None:
+        """Put back what `snapshot` gave."""
+        saved = msgspec.msgpack.decode(data, type=Saved)
+        for agent in self.agents:
+            agent.restore(saved.agents[agent.name])
+        self._seen = dict.fromkeys(saved.seen)
+
+
+def _stopped(agent: str, event: Event, error: Exception) -> StoppedError:
+    what = f"{type(event).__name__} {event.id} (seq {event.seq})"
+    return StoppedError(
+        f"agent {agent} failed on {what}, the book has stopped: {type(error).__name__}: {error}"
+    )

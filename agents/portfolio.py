@@ -1,0 +1,178 @@
+"""What the book holds and is worth: cash, positions at average cost, realised and unrealised PnL, fees, exposure.
+
+Exact decimals throughout. Cash is conserved: start + all realised PnL - all fees + cost of what is open = cash moved,
+to the last digit, because only the split of cost between the closed and the open part is ever rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from agents import features as f
+from agents.agent import NEVER, Agent, Handler, State
+from agents.features import Features
+from agents.frame import Floats
+from agents.money import CONTEXT, COST_STEP, ZERO, exact, plain
+from schemas.accounting import EquityMarked, PositionChanged
+from schemas.base import NS_PER_MIN, Event
+from schemas.book import Book
+from schemas.control import ClockTicked
+from schemas.execution import OrderFilled
+
+
+class Position(msgspec.Struct, kw_only=True):
+    """Signed quantity, and the signed cost of what is open (quantity times average price times multiplier)."""
+
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+
+
+class PortfolioState(State, kw_only=True):
+    """`due` is the next mark."""
+
+    cash: Decimal
+    positions: list[Position]
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+
+
+class Portfolio(Agent[PortfolioState]):
+    """Keeps the accounts."""
+
+    name = "portfolio"
+
+    def __init__(self, book: Book, features: Features) -> None:
+        """`features` gives the prices that positions are marked at."""
+        positions = [Position() for _ in book.instruments]
+        super().__init__(book, PortfolioState(cash=book.cash, positions=positions))
+        self._features = features
+        self._every = book.mark_every_min * NS_PER_MIN
+        self.exposures: Floats = np.zeros(len(positions))
+        """Quantity times multiplier as float64, for the kernels that watch equity."""
+        self.cash_float = float(book.cash)
+
+    def restore(self, data: bytes) -> None:
+        """Put back the state, and the floats that follow from it."""
+        super().restore(data)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.cash_float = float(self.state.cash)
+        for i, instrument in enumerate(self.book.instruments):
+            self.exposures[i] = float(self.state.positions[i].quantity) * float(instrument.multiplier)
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Fills, and the clock for the marks."""
+        return {OrderFilled: self.on_order_filled, ClockTicked: self.on_clock_ticked}
+
+    def on_order_filled(self, event: OrderFilled) -> Iterator[Event]:
+        """Book a fill: what it closes realises PnL at average cost, what it opens adds to the cost."""
+        state = self.state
+        i = self.index_of[event.key]
+        position = state.positions[i]
+        multiplier = self.book.instruments[i].multiplier
+        change = event.quantity if event.side == "buy" else CONTEXT.minus(event.quantity)
+        notional = CONTEXT.multiply(CONTEXT.multiply(change, event.price), multiplier)
+        realised = _apply(position, change, notional)
+        state.cash = CONTEXT.subtract(CONTEXT.subtract(state.cash, notional), event.fee)
+        state.realised = CONTEXT.add(state.realised, realised)
+        state.fees = CONTEXT.add(state.fees, event.fee)
+        self._refresh()
+        quantity = position.quantity
+        average = (
+            CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(
+                COST_STEP, context=CONTEXT
+            )
+            if quantity
+            else ZERO
+        )
+        yield self.emit(
+            PositionChanged,
+            event,
+            event.key,
+            instrument=event.key,
+            order=event.order,
+            quantity=plain(quantity),
+            average_price=plain(average),
+            realised_pnl=plain(realised),
+            fee=plain(event.fee),
+            cash=plain(state.cash),
+            total_realised_pnl=plain(state.realised),
+            total_fees=plain(state.fees),
+        )
+
+    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+        """Mark the book on each boundary of the sampling interval."""
+        now, state = event.observed_at, self.state
+        if state.due == NEVER or now >= state.due:
+            marks = state.due != NEVER
+            state.due = (now // self._every + 1) * self._every
+            if marks:
+                unrealised, gross = self._marked()
+                yield self.emit(
+                    EquityMarked,
+                    event,
+                    equity=plain(self.equity()),
+                    cash=plain(state.cash),
+                    unrealised_pnl=plain(unrealised),
+                    realised_pnl=plain(state.realised),
+                    fees=plain(state.fees),
+                    gross_exposure=plain(gross),
+                )
+
+    def quantity(self, index: int) -> Decimal:
+        """Give the signed quantity held of the book's `index`-th instrument."""
+        return self.state.positions[index].quantity
+
+    def notional(self, index: int) -> Decimal:
+        """Give the signed notional of a position at the last price."""
+        quantity = self.state.positions[index].quantity
+        if not quantity:
+            return ZERO
+        price = exact(float(self._features.state.rows[index, f.PRICE]))
+        return CONTEXT.multiply(CONTEXT.multiply(quantity, price), self.book.instruments[index].multiplier)
+
+    def equity(self) -> Decimal:
+        """Give cash plus all positions at the last prices."""
+        total = self.state.cash
+        for index in range(len(self.state.positions)):
+            total = CONTEXT.add(total, self.notional(index))
+        return total
+
+    def gross_exposure(self) -> Decimal:
+        """Give the sum of the absolute notionals of all positions."""
+        return self._marked()[1]
+
+    def _marked(self) -> tuple[Decimal, Decimal]:
+        unrealised = gross = ZERO
+        for index, position in enumerate(self.state.positions):
+            notional = self.notional(index)
+            unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
+            gross = CONTEXT.add(gross, abs(notional))
+        return unrealised, gross
+
+
+def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:
+    """Move a position by a signed quantity of a signed notional; give the PnL that this realises."""
+    held, cost = position.quantity, position.cost
+    total = CONTEXT.add(held, change)
+    if held == ZERO or (held > ZERO) == (change > ZERO):
+        position.quantity, position.cost = total, CONTEXT.add(cost, notional)
+        return ZERO
+    if abs(change) <= abs(held):
+        closed_cost = cost if total == ZERO else _share(cost, change, held)
+        position.quantity, position.cost = total, CONTEXT.subtract(cost, closed_cost)
+        return CONTEXT.minus(CONTEXT.add(notional, closed_cost))
+    closing_notional = _share(notional, held, change)
+    position.quantity, position.cost = total, CONTEXT.subtract(notional, closing_notional)
+    return CONTEXT.minus(CONTEXT.add(closing_notional, cost))
+
+
+def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """Give |part / whole| of an amount, rounded to 1e-10."""
+    share = CONTEXT.divide(CONTEXT.multiply(amount, abs(part)), abs(whole))
+    return share.quantize(COST_STEP, context=CONTEXT)

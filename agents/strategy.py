@@ -1,0 +1,257 @@
+"""From signals to a target position: the slow brain (the vote) gives the bias, the fast brain (a local rule) the moment.
+
+Modes: `consensus` enters where both agree and leaves when the vote turns; `override` also acts at once on a very
+confident vote; `advisory` follows the fast brain and lets the vote veto an entry. One rule, `target_of`, says what
+position each moment calls for; a proposal is made when that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from agents import features as f
+from agents.agent import NEVER, Handler, MarketAgent, State
+from agents.features import Features
+from agents.frame import Floats, Frame, Ints
+from agents.kernels import kernel
+from agents.orders import Orders
+from agents.portfolio import Portfolio
+from schemas.accounting import PositionChanged
+from schemas.base import NS_PER_MIN, Event
+from schemas.book import Book
+from schemas.control import ClockTicked, KillSwitchPulled
+from schemas.decisions import ConsensusReached, Target, TradeProposed
+from schemas.verdicts import Action
+
+CONSENSUS, OVERRIDE, ADVISORY = range(3)
+NO_BIAS, BUY, SELL, HOLD = 0, 1, -1, 2
+BIAS, STRONG, INTENT, SHORTABLE = range(4)
+MODE, FAST_BRAIN, SLOW_BARS, HOLD_EXITS = range(4)
+_BIAS: dict[Action, int] = {"BUY": BUY, "SELL": SELL, "HOLD": HOLD}
+_TARGET: dict[int, Target] = {1: "long", -1: "short", 0: "flat"}
+
+
+@kernel
+def fast_brain(row: Floats, rules: Ints) -> int:
+    """Say which way the local rule points: EMA fast over slow is 1, under is -1; 0 while it does not know."""
+    if rules[FAST_BRAIN] == 0 or row[f.BARS] < rules[SLOW_BARS]:
+        return 0
+    if row[f.EMA_FAST] > row[f.EMA_SLOW]:
+        return 1
+    return -1 if row[f.EMA_FAST] < row[f.EMA_SLOW] else 0
+
+
+@kernel
+def target_of(cross: int, signal: Ints, rules: Ints) -> int:
+    """Say which position (1 long, -1 short, 0 flat) the moment calls for, given the one it last called for."""
+    bias, intent = signal[BIAS], signal[INTENT]
+    target = intent
+    if rules[MODE] == ADVISORY:
+        if cross != 0 and cross != intent:
+            target = 0 if bias == -cross else cross
+    elif bias == HOLD:
+        target = 0 if rules[HOLD_EXITS] == 1 else intent
+    elif bias != NO_BIAS:
+        at_once = rules[FAST_BRAIN] == 0 or (rules[MODE] == OVERRIDE and signal[STRONG] == 1)
+        if at_once or cross == bias:
+            target = bias
+        elif intent == -bias:
+            target = 0
+    return 0 if target < 0 and signal[SHORTABLE] == 0 else target
+
+
+@kernel
+def first_change(
+    features: Floats, instrument: Ints, lo: int, hi: int, signals: Ints, busy: Ints, rules: Ints
+) -> int:
+    """Find the first row in [lo, hi) that closes a bar and calls for another position, or `hi`."""
+    for i in range(lo, hi):
+        if features[i, f.CLOSED] != 0.0:
+            k = instrument[i]
+            if (
+                busy[k] == 0
+                and target_of(fast_brain(features[i], rules), signals[k], rules) != signals[k, INTENT]
+            ):
+                return i
+    return hi
+
+
+class StrategyState(State, kw_only=True):
+    """`signals` int64[instruments, 4]: bias, strong, intent, shortable. `due` is the next lapse of a bias."""
+
+    signals: np.ndarray
+    until: list[int]
+    """When each bias lapses."""
+    votes: list[ConsensusReached | None]
+    """The consensus behind each bias."""
+
+
+class Strategy(MarketAgent[StrategyState]):
+    """Proposes trades."""
+
+    name = "strategy"
+
+    def __init__(self, book: Book, features: Features, portfolio: Portfolio, orders: Orders) -> None:
+        """The others are read: indicators, what is held, and whether an order is under way."""
+        n = len(book.instruments)
+        signals = np.zeros((n, 4), np.int64)
+        signals[:, SHORTABLE] = [instrument.shortable for instrument in book.instruments]
+        super().__init__(book, StrategyState(signals=signals, until=[NEVER] * n, votes=[None] * n))
+        self._features, self._portfolio, self._orders = features, portfolio, orders
+        settings = book.strategy
+        self._rules = np.array(
+            [
+                ("consensus", "override", "advisory").index(settings.mode),
+                settings.fast_brain == "ema_cross",
+                book.features.ema_slow,
+                settings.hold_exits,
+            ],
+            np.int64,
+        )
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Signals, the clock that lets them lapse, positions that were stopped out, and the kill switch."""
+        return {
+            ConsensusReached: self.on_consensus_reached,
+            ClockTicked: self.on_clock_ticked,
+            PositionChanged: self.on_position_changed,
+            KillSwitchPulled: self.on_kill_switch_pulled,
+        }
+
+    # Market data
+
+    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
+        """Find the first row that calls for another position."""
+        return first_change(
+            frame.features, frame.instrument, lo, hi, self.state.signals, self._orders.busy, self._rules
+        )
+
+    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
+        """Keep nothing of quiet rows."""
+
+    def speak(self, frame: Frame, row: int, event: Event) -> Iterable[Event]:
+        """Propose a trade if this row calls for another position."""
+        if (
+            first_change(
+                frame.features,
+                frame.instrument,
+                row,
+                row + 1,
+                self.state.signals,
+                self._orders.busy,
+                self._rules,
+            )
+            == row
+        ):
+            return self._follow(event, int(frame.instrument[row]), frame.features[row])
+        return ()
+
+    # Events
+
+    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+        """Take the vote as the bias, and act on it if the moment is right."""
+        k = self.index_of[event.instrument]
+        state, settings = self.state, self.book.strategy
+        signal = state.signals[k]
+        signal[BIAS] = _BIAS[event.action]
+        signal[STRONG] = event.confidence >= settings.override_confidence
+        if settings.mode != "advisory":
+            held = self._portfolio.quantity(k)
+            signal[INTENT] = (held > 0) - (held < 0)
+        state.votes[k] = event
+        state.until[k] = event.observed_at + settings.bias_ttl_min * NS_PER_MIN
+        state.due = min(state.until)
+        row = self._features.state.rows[k]
+        if row[f.BARS] > 0 and not self._orders.busy[k]:
+            yield from self._follow(event, k, row)
+
+    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+        """Let a bias lapse that no vote has renewed."""
+        state = self.state
+        if event.observed_at >= state.due:
+            for k, until in enumerate(state.until):
+                if event.observed_at >= until:
+                    self._forget(k)
+            state.due = min(state.until)
+        yield from ()
+
+    def _forget(self, k: int) -> None:
+        self.state.signals[k, BIAS] = NO_BIAS
+        self.state.signals[k, STRONG] = 0
+        self.state.until[k] = NEVER
+        self.state.votes[k] = None
+
+    def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
+        """A position that a stop or target closed uses up the vote behind it: only a new one enters again."""
+        k = self.index_of[event.instrument]
+        if not event.quantity and self.state.signals[k, INTENT] != 0:
+            self._forget(k)
+            self.state.due = min(self.state.until)
+        yield from ()
+
+    def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
+        """Close whatever is open."""
+        for k in range(len(self.state.until)):
+            self._forget(k)
+            self.state.signals[k, INTENT] = 0
+            if self._portfolio.quantity(k):
+                yield self._propose(event, k, self._features.state.rows[k], f"kill switch: {event.reason}")
+        self.state.due = NEVER
+
+    def _follow(self, event: Event, k: int, row: Floats) -> Iterator[Event]:
+        signal = self.state.signals[k]
+        cross = fast_brain(row, self._rules)
+        target = target_of(cross, signal, self._rules)
+        if target != signal[INTENT]:
+            signal[INTENT] = target
+            yield self._propose(event, k, row, self._reason(k, cross))
+
+    def _propose(self, cause: Event, k: int, row: Floats, reason: str) -> Event:
+        settings = self.book.strategy
+        instrument = self.book.instruments[k].id
+        intent = int(self.state.signals[k, INTENT])
+        vote = self.state.votes[k]
+        backs = vote is not None and _BIAS[vote.action] == intent
+        price, atr = float(row[f.PRICE]), float(row[f.ATR])
+        stop = vote.stop_price if vote is not None and backs else None
+        target = vote.target_price if vote is not None and backs else None
+        if intent and stop is None and settings.stop_atr is not None:
+            stop = price - intent * settings.stop_atr * atr
+        if intent and target is None and settings.target_atr is not None:
+            target = price + intent * settings.target_atr * atr
+        return self.emit(
+            TradeProposed,
+            cause,
+            instrument,
+            instrument=instrument,
+            mode=settings.mode,
+            target=_TARGET[intent],
+            conviction=self._conviction(vote if backs else None),
+            price=price,
+            reason=reason,
+            consensus=vote.id if vote is not None else "",
+            stop_price=stop if stop is not None and intent * (price - stop) > 0.0 < stop else None,
+            target_price=target if target is not None and intent * (target - price) > 0.0 < target else None,
+        )
+
+    def _conviction(self, vote: ConsensusReached | None) -> float:
+        """Full where no models are asked; else the vote's confidence times its size hint, half of it without one."""
+        if not self.book.analysts.models:
+            return 1.0
+        if vote is None:
+            return 0.5
+        return vote.confidence * (vote.size_hint if vote.size_hint is not None else 1.0)
+
+    def _reason(self, k: int, cross: int) -> str:
+        """Say in words what the two brains see."""
+        settings = self.book.features
+        side = {1: "above", -1: "below", 0: "not yet known against"}[cross]
+        fast = f"EMA {settings.ema_fast} {side} EMA {settings.ema_slow}"
+        if self.book.strategy.fast_brain == "none":
+            fast = "no fast brain"
+        vote = self.state.votes[k]
+        if vote is None:
+            return fast
+        return f"{vote.agree} of {vote.of} models say {vote.action} ({vote.confidence:.2f}); {fast}"

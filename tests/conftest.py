@@ -39,6 +39,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missed = [reason for reason in reasons if MISSING_DATA in reason]
     if missed:
         terminalreporter.section("real data")
-        terminalreporter.write_line(f"{len(missed)} tests skipped for missing data under {SHARED_DATA}:")
+        terminalreporter.write_line(f"tests skipped for missing data: {len(missed)}; not under {SHARED_DATA}:")
         for name in sorted({reason.partition(MISSING_DATA)[2].partition(",")[0] for reason in missed}):
             terminalreporter.write_line(f"  {name}")

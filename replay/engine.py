@@ -1,0 +1,283 @@
+"""The replay host: merges market data, texts, answers, fills and time into one journal and hosts the desk on it.
+
+It moves events and keeps positions; it decides nothing. Everything is ordered by (observed_at, rank of the topic):
+control, fills, verdicts, ticks, bars, tweets, news, and the clock last, so a deadline has passed only once all that
+was observed by then is known. How frames are cut has no influence on the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from agents.agent import NEVER
+from agents.frame import Frame
+from agents.pipeline import Desk
+from replay.log import Log
+from schemas.base import Event, market_id
+from schemas.codec import decode, encode
+from schemas.control import ClockTicked
+from schemas.execution import CancelRequested, OrderRequested
+from schemas.topics import TOPIC_OF
+from schemas.verdicts import VerdictRequested
+
+RANKS = {"control": 0, "fills": 1, "verdicts": 2, "ticks": 3, "bars": 4, "tweets": 5, "news": 6}
+"""What comes first at the same time."""
+ARCHIVED = frozenset({"control", "tweets", "news"})
+"""Topics of inputs that come from the archive, one at a time, and are not market data."""
+MARKET_RANK = RANKS["ticks"]
+CLOCK_RANK = 7
+PAUSE_RANK = -1
+"""A paced replay waits for wall time; nothing is journaled."""
+
+
+class Gateway(Protocol):
+    """Answers questions, from the record or by voters; an answer depends on its question alone."""
+
+    def answer(self, request: VerdictRequested) -> Event:
+        """Give the verdict, with the time at which it is observed."""
+
+
+class Exchange(Protocol):
+    """Executes orders against market data. See `replay.exchange`."""
+
+    due: int
+
+    def submit(self, order: OrderRequested) -> list[Event]:
+        """Take an order."""
+
+    def cancel(self, request: CancelRequested) -> list[Event]:
+        """Take a cancel."""
+
+    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
+        """Give the first row in [lo, hi) that could touch an order, or `hi`."""
+
+    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
+        """Take quiet rows."""
+
+    def on_row(self, frame: Frame, row: int) -> list[Event]:
+        """Take a row; give what it does to the orders."""
+
+    def on_time(self, now: int) -> list[Event]:
+        """Give what happens at `due`."""
+
+    def snapshot(self) -> bytes:
+        """Encode the state."""
+
+    def restore(self, data: bytes) -> None:
+        """Put back what `snapshot` gave."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where a replay stands, whole: restored into a new engine, it goes on as if it had never stopped."""
+
+    desk: bytes
+    exchange: bytes
+    pending: list[tuple[int, int, int, bytes]]
+    pushed: int
+    seq: int
+    rows: int
+    inputs: int
+    started: bool
+
+
+class Pacer(Protocol):
+    """Holds a replay to wall time."""
+
+    def horizon(self, now: int) -> int:
+        """Wait as long as the time `now` of the replay asks for; give the time up to which it may run on."""
+
+
+class Engine:
+    """One replay of one book."""
+
+    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log) -> None:
+        """Join the parts; nothing runs yet."""
+        self.desk, self.exchange, self.gateway, self.log = desk, exchange, gateway, log
+        self.seq = 0
+        """Position in the journal: every input counts, market data too."""
+        self.rows = 0
+        """Market events taken."""
+        self.inputs_pulled = 0
+        """Texts and commands pulled from the archive; the last of them may still be pending."""
+        self.now = 0
+        self.stop = False
+        """Set it to end the replay between two events."""
+        self.pacer: Pacer | None = None
+        self._pending: list[tuple[int, int, int, Event]] = []
+        self._pushed = 0
+        self._inputs: Iterator[Event] = iter(())
+        self._started = False
+        self._horizon = NEVER
+
+    # Running
+
+    def run(self, frames: Iterable[Frame], inputs: Iterable[Event] = ()) -> Iterator[Frame]:
+        """Replay market data, and texts and commands (in the order of their `observed_at`), to the end.
+
+        Yields each frame once it is done, so that the caller can show progress; the generator must be run dry.
+        """
+        self._inputs = iter(inputs)
+        if not self.inputs_pulled:
+            self._next_input()
+        for frame in frames:
+            self._start(int(frame.observed_at[0]))
+            self._run_frame(frame)
+            yield frame
+            if self.stop:
+                return
+        self._finish()
+
+    def _start(self, first: int) -> None:
+        """Let the agents know the time before anything happens."""
+        if not self._started:
+            self._started = True
+            first = min(first, self._pending[0][0]) if self._pending else first
+            self._horizon = NEVER if self.pacer is None else first
+            self._tick(first)
+
+    def _run_frame(self, frame: Frame) -> None:
+        """Alternate between quiet spans, rows that are answered, and whatever else is due in between."""
+        self.desk.begin(frame)
+        times = frame.observed_at
+        lo, n = 0, len(frame)
+        while lo < n and not self.stop:
+            end = lo + self._rows_before_due(times[lo:])
+            if end == lo:
+                self._serve()
+                continue
+            stop = self.desk.quiet_until(frame, lo, self.exchange.quiet_until(frame, lo, end))
+            if stop > lo:
+                self.desk.absorb(frame, lo, stop)
+                self.exchange.absorb(frame, lo, stop)
+                self._count(stop - lo, int(times[stop - 1]))
+            if stop < end:
+                self._count(1, int(times[stop]))
+                self._push_all(self.exchange.on_row(frame, stop))
+                self._route(self.desk.speak(frame, stop, self.seq))
+                stop += 1
+            lo = stop
+
+    def _count(self, rows: int, now: int) -> None:
+        self.seq += rows
+        self.rows += rows
+        self.now = now
+
+    def _rows_before_due(self, times: np.ndarray) -> int:
+        """Count the rows that come before whatever is due next."""
+        due, rank = self._next_due()
+        if due > times[-1]:
+            return len(times)
+        return int(np.searchsorted(times, due, side="left" if rank < MARKET_RANK else "right"))
+
+    def _next_due(self) -> tuple[int, int]:
+        """Give time and rank of the next thing that is not market data."""
+        due, rank = self.desk.due, CLOCK_RANK
+        if self._pending and self._pending[0][:2] < (due, rank):
+            due, rank = self._pending[0][:2]
+        if (self.exchange.due, RANKS["fills"]) < (due, rank):
+            due, rank = self.exchange.due, RANKS["fills"]
+        if self._horizon < due:
+            due, rank = self._horizon, PAUSE_RANK
+        return due, rank
+
+    def _serve(self) -> None:
+        """Take the next thing that is not market data."""
+        due, rank = self._next_due()
+        if rank == PAUSE_RANK:
+            self._horizon = self.pacer.horizon(due) if self.pacer is not None else NEVER
+        elif rank == RANKS["fills"] and self.exchange.due == due:
+            self._push_all(self.exchange.on_time(due))
+        elif rank == CLOCK_RANK:
+            self._tick(due)
+        else:
+            self._take(heappop(self._pending)[3])
+
+    def _finish(self) -> None:
+        """Let what is under way come to its end, up to and including the next mark of the book's worth."""
+        if self._pending:
+            self._start(self._pending[0][0])
+        last = self.desk.portfolio.state.due
+        while self._started and not self.stop and self._next_due()[0] <= last:
+            self._serve()
+
+    # Events
+
+    def _tick(self, now: int) -> None:
+        """Write a clock event."""
+        book = self.desk.book.name
+        clock = market_id(book, "clock", now)
+        self._take(ClockTicked(id=clock, key=book, occurred_at=now, observed_at=now))
+        if self.desk.due <= now:
+            raise RuntimeError(f"a deadline at {self.desk.due} is not moved by the clock at {now}")
+
+    def _take(self, event: Event) -> None:
+        """Journal an input and let the desk answer it."""
+        self.seq += 1
+        self.now = max(self.now, event.observed_at)
+        if TOPIC_OF[type(event)] in ARCHIVED:
+            self._next_input()
+        entry = msgspec.structs.replace(event, book=self.desk.book.name, seq=self.seq)
+        self.log.journal(entry)
+        self._route(self.desk.apply(entry))
+
+    def _route(self, answers: list[Event]) -> None:
+        """Write what was said, and hand questions and orders to those who answer them."""
+        for event in answers:
+            self.log.derived(event)
+            kind = type(event)
+            if kind is VerdictRequested:
+                self._push(self.gateway.answer(event))  # type: ignore[arg-type]
+            elif kind is OrderRequested:
+                self._push_all(self.exchange.submit(event))  # type: ignore[arg-type]
+            elif kind is CancelRequested:
+                self._push_all(self.exchange.cancel(event))  # type: ignore[arg-type]
+
+    def _push_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._push(event)
+
+    def _push(self, event: Event) -> None:
+        """Put an event that will be observed at its time among the pending ones."""
+        self._pushed += 1
+        heappush(self._pending, (event.observed_at, RANKS[TOPIC_OF[type(event)]], self._pushed, event))
+
+    def _next_input(self) -> None:
+        """Keep one text or command of the archive among the pending events."""
+        event = next(self._inputs, None)
+        if event is not None:
+            self.inputs_pulled += 1
+            self._push(event)
+
+    # Checkpoints
+
+    def checkpoint(self) -> bytes:
+        """Encode where the replay stands, between two events."""
+        saved = Checkpoint(
+            desk=self.desk.snapshot(),
+            exchange=self.exchange.snapshot(),
+            pending=[(at, rank, n, encode(event)) for at, rank, n, event in sorted(self._pending, key=_place)],
+            pushed=self._pushed,
+            seq=self.seq,
+            rows=self.rows,
+            inputs=self.inputs_pulled,
+            started=self._started,
+        )
+        return msgspec.msgpack.encode(saved)
+
+    def restore(self, data: bytes) -> None:
+        """Go back to a checkpoint. Then `run` wants the frames from row `rows` on, and the inputs not yet pushed."""
+        saved = msgspec.msgpack.decode(data, type=Checkpoint)
+        self.desk.restore(saved.desk)
+        self.exchange.restore(saved.exchange)
+        self._pending = [(at, rank, n, decode(line)) for at, rank, n, line in saved.pending]
+        self._pushed, self.seq, self.rows = saved.pushed, saved.seq, saved.rows
+        self.inputs_pulled, self._started = saved.inputs, saved.started
+
+
+def _place(pending: tuple[int, int, int, Event]) -> tuple[int, int, int]:
+    return pending[:3]

@@ -1,0 +1,24 @@
+"""Offline voters: they answer a question with no network, no key and no cost, the same way on every machine.
+
+Each is a pure function of the question's prompt parts. Importing this package loads no lexicon: a voter loads its
+own when it scores its first text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connectors.voters.lexicons import TEXTBLOB, VADER
+from connectors.voters.protocol import Opinion, Voter
+from connectors.voters.trend import TREND
+from schemas.book import Book
+
+__all__ = ["VOTERS", "Opinion", "Voter", "offline_voters"]
+
+VOTERS: Mapping[str, Voter] = {"vader": VADER, "textblob": TEXTBLOB, "trend": TREND}
+"""Kind of a model, as a book names it, to the voter behind it."""
+
+
+def offline_voters(book: Book) -> dict[str, Voter]:
+    """Give the voter behind each name in the book's `models`."""
+    return {name: VOTERS[model.kind] for name, model in book.models.items()}

@@ -1,0 +1,147 @@
+"""Recorded verdicts, read back strictly: each belongs to one model and one prompt, and answers it again for ever.
+
+A line that cannot be read is an error with its place. It is never taken for a missing answer, which would turn
+damage into new calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.base import NS_PER_MS
+from schemas.codec import decode
+from schemas.errors import ArchiveError, RefusedError
+from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
+
+Verdict: TypeAlias = VerdictGiven | VerdictFailed
+Key = tuple[str, str]
+"""Model and prompt_sha256."""
+BATCH_ROWS = 4096
+_TYPES = frozenset({"VerdictGiven", "VerdictFailed"})
+
+
+class _Head(msgspec.Struct):
+    type: str
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+class RecordedVerdicts:
+    """Verdicts by model and prompt, in memory.
+
+    The same prompt may have been put more than once, and a model need not have said the same each time. So a request
+    gets the answer that was given to that very request; else the last answer to the prompt that was asked for no
+    later than now; else the earliest. That needs no memory of what was served, so a run that resumes gets the same.
+
+    A `not_recorded` failure is the trace of an answer that was missing, and is no answer here.
+    """
+
+    def __init__(self, verdicts: Iterable[tuple[str, Verdict]] = ()) -> None:
+        """Take (place, verdict) pairs. Raises ArchiveError where two contradict each other."""
+        self._by_key: dict[Key, list[Verdict]] = {}
+        self._by_request: dict[Key, Verdict] = {}
+        for place, verdict in verdicts:
+            self._add(place, verdict)
+        for answers in self._by_key.values():
+            answers.sort(key=lambda verdict: (_asked_at(verdict), verdict.id))
+
+    @classmethod
+    def load(cls, path: Path) -> RecordedVerdicts:
+        """Read the verdicts of a run's folder (`log/journal.jsonl`) or of an archive (topic `verdicts`).
+
+        An archive without that topic has none. Raises ArchiveError, with the place, where there is no such folder
+        or an entry cannot be read.
+        """
+        journal = path / "log" / "journal.jsonl"
+        if journal.is_file():
+            return cls(_of_journal(journal))
+        if (path / "verdicts").is_dir():
+            return cls(_of_archive(path / "verdicts"))
+        if path.is_dir() and not (path / "log").exists():
+            return cls()
+        raise ArchiveError(f"{path}: neither the folder of a run nor an archive; give one that holds verdicts")
+
+    def __len__(self) -> int:
+        """Count the verdicts."""
+        return sum(map(len, self._by_key.values()))
+
+    def find(self, request: VerdictRequested) -> Verdict | None:
+        """Give the recorded answer to a request, as it was recorded; None where there is none."""
+        answers = self._by_key.get((request.model, request.prompt_sha256))
+        if not answers:
+            return None
+        own = self._by_request.get((request.model, request.id))
+        if own is not None and own.prompt_sha256 == request.prompt_sha256:
+            return own
+        asked = [verdict for verdict in answers if _asked_at(verdict) <= request.observed_at]
+        return asked[-1] if asked else answers[0]
+
+    def _add(self, place: str, verdict: Verdict) -> None:
+        if isinstance(verdict, VerdictFailed) and verdict.reason == "not_recorded":
+            return
+        if not verdict.prompt_sha256:
+            raise ArchiveError(f"{place}: verdict {verdict.id} names no prompt_sha256, so it answers nothing")
+        if verdict.cause:
+            earlier = self._by_request.setdefault((verdict.model, verdict.cause), verdict)
+            if earlier is not verdict:
+                if _content(earlier) == _content(verdict):
+                    return
+                raise ArchiveError(
+                    f"{place}: verdict {verdict.id} of {verdict.model!r} contradicts {earlier.id}, which answers the"
+                    f" same request {verdict.cause}; keep one of them"
+                )
+        self._by_key.setdefault((verdict.model, verdict.prompt_sha256), []).append(verdict)
+
+
+def _asked_at(verdict: Verdict) -> int:
+    return verdict.observed_at - verdict.latency_ms * NS_PER_MS
+
+
+def _content(verdict: Verdict) -> Verdict:
+    """Strip what a journal adds, so that a verdict archived and journaled is one verdict."""
+    return msgspec.structs.replace(verdict, book="", seq=0)
+
+
+def _of_journal(path: Path) -> Iterator[tuple[str, Verdict]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            place = f"{path}, line {number}"
+            if not line.endswith(b"\n"):
+                raise ArchiveError(f"{place}: the line is cut off; remove it, or take a whole journal")
+            verdict = _verdict(place, line)
+            if verdict is not None:
+                yield place, verdict
+
+
+def _of_archive(topic: Path) -> Iterator[tuple[str, Verdict]]:
+    for path in sorted(topic.rglob("*.parquet")):
+        number = 0
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=["event"]):
+                for payload in batch.column("event").to_pylist():
+                    number += 1
+                    place = f"{path}, row {number}"
+                    verdict = _verdict(place, payload or b"")
+                    if verdict is not None:
+                        yield place, verdict
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise ArchiveError(f"{path}: cannot be read after row {number}: {error}; restore it") from None
+
+
+def _verdict(place: str, payload: bytes) -> Verdict | None:
+    """Read one event; None where it is whole but no verdict."""
+    try:
+        if _head.decode(payload).type not in _TYPES:
+            return None
+        event = decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RefusedError) as error:
+        raise ArchiveError(f"{place}: not a whole event: {error}; restore it from a copy") from None
+    assert isinstance(event, VerdictGiven | VerdictFailed)  # noqa: S101
+    return event

@@ -1,0 +1,154 @@
+"""The model gateway of a replay: a question is answered from the record, or by an offline voter, or not at all.
+
+A recorded verdict costs nothing now, yet its event carries the recorded figures, so the log of a replay equals the
+log that it replays, byte for byte. Each answer comes at its own latency after the question, even past the deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import msgspec
+
+from connectors.voters import Opinion, Voter
+from replay.cassette import RecordedVerdicts, Verdict
+from schemas.base import NS_PER_MS, derived_id
+from schemas.book import Book
+from schemas.codec import encode
+from schemas.errors import BookError, QuorumError
+from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
+
+
+class Coverage(msgspec.Struct, kw_only=True):
+    """How one model's questions were answered; the three ways add up to `requests`."""
+
+    requests: int = 0
+    recorded: int = 0
+    asked: int = 0
+    """Answered by an offline voter, now."""
+    unanswered: int = 0
+
+
+class ReplayGateway:
+    """Answers requests. What it answers depends on the request, the record and the book, never on earlier requests."""
+
+    def __init__(self, book: Book, recorded: RecordedVerdicts, voters: Mapping[str, Voter]) -> None:
+        """`voters` maps the book's names of models to who answers where the record does not."""
+        self._book = book
+        self._recorded = recorded
+        self._voters = voters
+        self._coverage: dict[str, Coverage] = {}
+
+    @property
+    def coverage(self) -> dict[str, Coverage]:
+        """Counts by model, sorted by name, for `summary.json`."""
+        return dict(sorted(self._coverage.items()))
+
+    def answer(self, request: VerdictRequested) -> Verdict:
+        """Give the verdict on a request, observed at the request's time plus its latency.
+
+        Raises QuorumError where the record has none and the book says `on_unrecorded: fail`, and BookError where
+        the book names no voter of that name to ask.
+        """
+        count = self._coverage.setdefault(request.model, Coverage())
+        count.requests += 1
+        found = self._recorded.find(request)
+        if found is not None:
+            count.recorded += 1
+            return _stamped(found, request)
+        if self._book.on_unrecorded == "ask":
+            count.asked += 1
+            return self._ask(request)
+        if self._book.on_unrecorded == "hold":
+            count.unanswered += 1
+            return self._not_recorded(request)
+        raise QuorumError(
+            f"book {self._book.name}: no recorded verdict of model {request.model!r} for question {request.question}"
+            f" on {request.instrument} (prompt {request.prompt_sha256[:12]}); record one, or set on_unrecorded to"
+            " ask or hold"
+        )
+
+    def _ask(self, request: VerdictRequested) -> VerdictGiven:
+        voter = self._voters.get(request.model)
+        if voter is None:
+            raise self._unknown(request.model)
+        opinion = voter.opinion(request)
+        latency_ms = self._latency_ms(request.model)
+        return _given(request, opinion, latency_ms)
+
+    def _not_recorded(self, request: VerdictRequested) -> VerdictFailed:
+        latency_ms = self._latency_ms(request.model)
+        at = request.observed_at + latency_ms * NS_PER_MS
+        return VerdictFailed(
+            id=_verdict_id(request),
+            key=request.instrument,
+            occurred_at=at,
+            observed_at=at,
+            book=request.book,
+            cause=request.id,
+            question=request.question,
+            instrument=request.instrument,
+            model=request.model,
+            reason="not_recorded",
+            prompt_sha256=request.prompt_sha256,
+            latency_ms=latency_ms,
+        )
+
+    def _latency_ms(self, model: str) -> int:
+        settings = self._book.models.get(model)
+        if settings is None:
+            raise self._unknown(model)
+        return settings.latency_ms
+
+    def _unknown(self, model: str) -> BookError:
+        known = ", ".join(sorted(self._book.models)) or "none"
+        return BookError(f"book {self._book.name}: analysts.models names {model!r}, but models holds {known}; add it")
+
+
+def _given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> VerdictGiven:
+    at = request.observed_at + latency_ms * NS_PER_MS
+    return VerdictGiven(
+        id=_verdict_id(request),
+        key=request.instrument,
+        occurred_at=at,
+        observed_at=at,
+        book=request.book,
+        cause=request.id,
+        question=request.question,
+        instrument=request.instrument,
+        model=request.model,
+        action=opinion.action,
+        confidence=opinion.confidence,
+        size_hint=opinion.size_hint,
+        stop_price=opinion.stop_price,
+        target_price=opinion.target_price,
+        horizon_ms=opinion.horizon_ms,
+        reasoning=opinion.reasoning,
+        key_factors=opinion.key_factors,
+        risk_note=opinion.risk_note,
+        prompt_sha256=request.prompt_sha256,
+        reply_sha256=sha256(encode(opinion)).hexdigest(),
+        latency_ms=latency_ms,
+    )
+
+
+def _stamped(recorded: Verdict, request: VerdictRequested) -> Verdict:
+    """Make the recorded verdict the answer to this request: its content stays, its envelope is new."""
+    at = request.observed_at + recorded.latency_ms * NS_PER_MS
+    return msgspec.structs.replace(
+        recorded,
+        id=_verdict_id(request),
+        key=request.instrument,
+        occurred_at=at,
+        observed_at=at,
+        book=request.book,
+        seq=0,
+        cause=request.id,
+        question=request.question,
+        instrument=request.instrument,
+    )
+
+
+def _verdict_id(request: VerdictRequested) -> str:
+    return derived_id(request.id, f"gateway:{request.model}", 0)

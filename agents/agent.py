@@ -37,7 +37,7 @@ def _to_wire(value: object) -> object:
     raise NotImplementedError(f"no encoding for {type(value).__name__}")
 
 
-def _from_wire(kind: type, value: Any) -> object:
+def _from_wire(kind: type, value: Any) -> object:  # noqa: ANN401 # whatever msgpack held
     if kind is np.ndarray:
         dtype, shape, data = value
         return np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
@@ -82,7 +82,7 @@ class Agent(Generic[S]):
         """Name the event types that this agent listens to, each with its handler."""
         return {}
 
-    def emit(self, kind: type[E], cause: Event, /, key: str = "", **fields: Any) -> E:
+    def emit(self, kind: type[E], cause: Event, /, key: str = "", **fields: Any) -> E:  # noqa: ANN401
         """Make a derived event: its id follows from the cause, this agent's name and the index of the answer."""
         self._said = self._said + 1 if cause.id == self._cause else 0
         self._cause = cause.id

@@ -156,9 +156,7 @@ class Analysts(Agent[AnalystsState]):
         oldest = now - self.book.text.window_min * NS_PER_MIN
         instrument = self._features.instruments[index]
         texts = [
-            TextPart(
-                cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment
-            )
+            TextPart(cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment)
             for t in reversed(self.state.texts)
             if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument)
         ]

@@ -16,7 +16,7 @@ from agents import features as f
 from agents.agent import NEVER, Handler, MarketAgent, State
 from agents.frame import Floats, Frame, Ints
 from agents.kernels import kernel
-from agents.money import ZERO, CONTEXT
+from agents.money import CONTEXT, ZERO
 from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_DAY, NS_PER_MIN, Event
@@ -91,10 +91,7 @@ def watch(
 ) -> int:
     """Take rows until one trips a rule; give that row, or `hi`."""
     for i in range(lo, hi):
-        if (
-            watch_row(features[i], instrument[i], prices, exposures, cash, marks, limits, tripped, halted)
-            != 0
-        ):
+        if watch_row(features[i], instrument[i], prices, exposures, cash, marks, limits, tripped, halted) != 0:
             return i
     return hi
 
@@ -110,7 +107,8 @@ class BreakersState(State, kw_only=True):
     """Open breakers of the whole book: rule to the time at which it resets, 0 for an operator's."""
     halted: dict[int, int]
     """Instruments under a flash halt: index to the time at which it ends."""
-    started: bool = False
+    midnight: int = NEVER
+    """When the next day begins; known from the first clock on."""
     losing_streak: int = 0
     failed_votes: int = 0
 
@@ -221,9 +219,7 @@ class Breakers(MarketAgent[BreakersState]):
         if bits & FLASH_MOVE:
             until = now + self.book.breakers.cooldown_min * NS_PER_MIN
             state.halted[k] = until
-            yield self._tripped_event(
-                event, "flash_move", limits[MAX_MOVE], 100.0 * abs(change), until, event.key
-            )
+            yield self._tripped_event(event, "flash_move", limits[MAX_MOVE], 100.0 * abs(change), until, event.key)
         self._settle()
 
     # Events
@@ -231,15 +227,14 @@ class Breakers(MarketAgent[BreakersState]):
     def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
         """Start the day at midnight; reset what has cooled down."""
         state, now = self.state, event.observed_at
-        if not state.started:
-            state.started = True
-            self._settle(now)
+        if state.midnight == NEVER:
+            state.midnight = _midnight_after(now)
+            self._settle()
         if now < state.due:
             return
-        if now % NS_PER_DAY == 0 or "daily_loss" in state.tripped:
-            state.marks[DAY_START] = equity_of(
-                state.prices, self._portfolio.exposures, self._portfolio.cash_float
-            )
+        if now >= state.midnight:
+            state.midnight = _midnight_after(now)
+            state.marks[DAY_START] = equity_of(state.prices, self._portfolio.exposures, self._portfolio.cash_float)
         for rule, until in list(state.tripped.items()):
             if 0 < until <= now:
                 del state.tripped[rule]
@@ -251,7 +246,7 @@ class Breakers(MarketAgent[BreakersState]):
                 del state.halted[k]
                 key = self.book.instruments[k].id
                 yield self.emit(BreakerReset, event, key, rule="flash_move", reason="cooldown")
-        self._settle(now)
+        self._settle()
 
     def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
         """Count closed trades that lost, after their fee, in a row."""
@@ -294,7 +289,7 @@ class Breakers(MarketAgent[BreakersState]):
             yield self.emit(BreakerReset, event, key, rule="flash_move", reason="operator")
         equity = equity_of(state.prices, self._portfolio.exposures, self._portfolio.cash_float)
         state.marks[PEAK] = state.marks[DAY_START] = equity
-        self._settle(event.observed_at)
+        self._settle()
 
     def _cooled(self, event: Event) -> int:
         return event.observed_at + self.book.breakers.cooldown_min * NS_PER_MIN
@@ -303,23 +298,16 @@ class Breakers(MarketAgent[BreakersState]):
         self.state.tripped[rule] = until
         return self._tripped_event(cause, rule, limit, value, until, "")
 
-    def _tripped_event(
-        self, cause: Event, rule: Rule, limit: float, value: float, until: int, key: str
-    ) -> Event:
-        return self.emit(
-            BreakerTripped, cause, key, rule=rule, limit=float(limit), value=float(value), until=until
-        )
+    def _tripped_event(self, cause: Event, rule: Rule, limit: float, value: float, until: int, key: str) -> Event:
+        return self.emit(BreakerTripped, cause, key, rule=rule, limit=float(limit), value=float(value), until=until)
 
-    def _settle(self, now: int | None = None) -> None:
-        """Bring flags and `due` in line with what is open; `now` moves the midnight that is waited for."""
+    def _settle(self) -> None:
+        """Bring flags and `due` in line with what is open."""
         state = self.state
         self._flags()
-        times = [t for t in (*state.tripped.values(), *state.halted.values()) if t]
+        times = [until for until in (*state.tripped.values(), *state.halted.values()) if until]
         if self.book.breakers.max_daily_loss_pct is not None:
-            midnight = _midnight_after(now) if now is not None else state.due
-            times.append(midnight)
-        elif now is None:
-            times.append(state.due)
+            times.append(state.midnight)
         state.due = min(times, default=NEVER)
 
 

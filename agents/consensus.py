@@ -6,6 +6,7 @@ The first verdict of a model counts, a late one does not. A failure is no vote; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import fsum
 
 import msgspec
 
@@ -118,9 +119,7 @@ class Consensus(Agent[ConsensusState]):
         del self.state.open[question_id]
         self.state.due = min((q.deadline_at for q in self.state.open.values()), default=NEVER)
 
-    def _without_agreement(
-        self, cause: Event, question_id: str, question: OpenQuestion, answered: int
-    ) -> Event:
+    def _without_agreement(self, cause: Event, question_id: str, question: OpenQuestion, answered: int) -> Event:
         fallback = question.votes.get(self.book.consensus.fallback)
         if answered < self.book.consensus.agree and fallback is not None and not fallback.failure:
             return self._reached(cause, question_id, question, fallback.action, only=fallback.model)
@@ -134,9 +133,7 @@ class Consensus(Agent[ConsensusState]):
             votes=_all_votes(question),
         )
 
-    def _reached(
-        self, cause: Event, question_id: str, question: OpenQuestion, action: Action, only: str = ""
-    ) -> Event:
+    def _reached(self, cause: Event, question_id: str, question: OpenQuestion, action: Action, only: str = "") -> Event:
         """Agree on an action: mean confidence, and the most careful size, stop and target of those that agree."""
         agreeing = [v for v in question.votes.values() if v.action == action and not v.failure]
         if only:
@@ -154,7 +151,7 @@ class Consensus(Agent[ConsensusState]):
             instrument=question.instrument,
             question=question_id,
             action=action,
-            confidence=sum(v.confidence for v in agreeing) / len(agreeing),
+            confidence=fsum(v.confidence for v in agreeing) / len(agreeing),
             agree=len(agreeing),
             of=len(question.models),
             votes=_all_votes(question),

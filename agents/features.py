@@ -11,7 +11,7 @@ exponential weights (RiskMetrics Technical Document 1996, section 5.2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import sqrt
+from math import fsum, sqrt
 
 import numpy as np
 
@@ -37,13 +37,14 @@ from schemas.decisions import NewsVetted
     PEAK,
     ANCHOR,  # close at the start of this window of bars, and of the one before
     ANCHOR_BEFORE,
-    FEED,  # what builds the bars: 0 nothing yet, 1 quotes, 2 trades, 3 bars
+    FEED,  # what builds the bars: 0 nothing yet, or one of the FROM_ values
     BUCKET,  # number of the bar that is forming, or of the last bar taken from the feed
     FORM_OPEN,
     FORM_HIGH,
     FORM_LOW,
 ) = range(19)
 COLUMNS = 19
+FROM_QUOTES, FROM_TRADES, FROM_BARS = 1.0, 2.0, 3.0
 ANCHOR_BARS = 30.0
 """Bars in a window of the move that texts are held against: the anchor is 30 to 60 bars old."""
 
@@ -63,13 +64,13 @@ def close_bar(row: Floats, high: float, low: float, close: float, settings: Floa
         row[EMA_FAST] += settings[0] * (close - row[EMA_FAST])
         row[EMA_SLOW] += settings[1] * (close - row[EMA_SLOW])
         change = close - before
-        gain = change if change > 0.0 else 0.0
+        gain = max(0.0, change)
         loss = -change if change < 0.0 else 0.0
-        length = bars if bars < settings[2] else settings[2]
+        length = min(settings[2], bars)
         row[GAIN] += (gain - row[GAIN]) / length
         row[LOSS] += (loss - row[LOSS]) / length
         true_range = max(high, before) - min(low, before)
-        length = bars + 1.0 if bars + 1.0 < settings[3] else settings[3]
+        length = min(settings[3], bars + 1.0)
         row[ATR] += (true_range - row[ATR]) / length
         change = change / before
         row[RETURN] = change
@@ -109,15 +110,15 @@ def step(row: Floats, kind: int, number: int, occurred_at: int, values: Floats, 
     if kind == BAR:
         if int(values[5]) == interval_ns:
             bucket = float(number // interval_ns)
-            if row[FEED] < 3.0:
-                row[FEED], row[BUCKET] = 3.0, -1.0
+            if row[FEED] < FROM_BARS:
+                row[FEED], row[BUCKET] = FROM_BARS, -1.0
             if bucket > row[BUCKET]:
                 row[BUCKET] = bucket
                 close_bar(row, values[1], values[2], values[3], settings)
         row[PRICE] = values[3]
         return
     price = values[0] if kind == TRADE else 0.5 * (values[0] + values[1])
-    feed = 2.0 if kind == TRADE else 1.0
+    feed = FROM_TRADES if kind == TRADE else FROM_QUOTES
     if row[FEED] < feed:
         row[FEED], row[BUCKET] = feed, -1.0
     if row[FEED] == feed:
@@ -172,7 +173,7 @@ def take_last(
 
 
 class FeaturesState(State, kw_only=True):
-    """`rows` float64[instruments, COLUMNS]; `seen` int64[instruments, 4]: time, kind, number, interval of the last event."""
+    """`rows` float64[instruments, COLUMNS]; `seen` int64[instruments, 4]: the last event's SEEN_ values."""
 
     rows: np.ndarray
     seen: np.ndarray
@@ -257,7 +258,7 @@ class Features(MarketAgent[FeaturesState]):
         """Count the vetted texts on an instrument within the window, and give their mean score."""
         oldest = now - self.book.text.window_min * NS_PER_MIN
         scores = [s for at, key, s in self.state.texts if at >= oldest and self.concerns(key, instrument)]
-        return len(scores), sum(scores) / len(scores) if scores else 0.0
+        return len(scores), fsum(scores) / len(scores) if scores else 0.0
 
     def concerns(self, key: str, instrument: str) -> bool:
         """Tell whether a text of this key is about the instrument: its id, its base, or no instrument's base."""

@@ -18,9 +18,7 @@ def plain(value: Decimal) -> Decimal:
         return ZERO
     normal = value.normalize(CONTEXT)
     exponent = normal.as_tuple().exponent
-    return (
-        normal.quantize(Decimal(1), context=CONTEXT) if isinstance(exponent, int) and exponent > 0 else normal
-    )
+    return normal.quantize(Decimal(1), context=CONTEXT) if isinstance(exponent, int) and exponent > 0 else normal
 
 
 def exact(value: float) -> Decimal:

@@ -151,9 +151,8 @@ class Desk:
             answers.extend(self._heard(answers[at]))
             at += 1
             if at > MAX_ANSWERS:
-                raise StoppedError(
-                    f"over {MAX_ANSWERS:,} answers to one event (seq {answers[0].seq}): agents loop"
-                )
+                loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
+                raise StoppedError("desk", answers[0].cause, answers[0].seq, loop)
         return answers
 
     # Snapshots
@@ -172,7 +171,4 @@ class Desk:
 
 
 def _stopped(agent: str, event: Event, error: Exception) -> StoppedError:
-    what = f"{type(event).__name__} {event.id} (seq {event.seq})"
-    return StoppedError(
-        f"agent {agent} failed on {what}, the book has stopped: {type(error).__name__}: {error}"
-    )
+    return StoppedError(agent, f"{type(event).__name__} {event.id}", event.seq, f"{type(error).__name__}: {error}")

@@ -84,9 +84,7 @@ class Portfolio(Agent[PortfolioState]):
         self._refresh()
         quantity = position.quantity
         average = (
-            CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(
-                COST_STEP, context=CONTEXT
-            )
+            CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(COST_STEP, context=CONTEXT)
             if quantity
             else ZERO
         )

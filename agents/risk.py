@@ -111,16 +111,12 @@ class Risk(Agent[RiskState]):
     def on_book_paused(self, event: BookPaused) -> Iterator[Event]:
         """Stop new risk."""
         self.state.paused = True
-        yield self.emit(
-            AlertRaised, event, severity="warning", text=f"paused by {event.operator}: {event.reason}"
-        )
+        yield self.emit(AlertRaised, event, severity="warning", text=f"paused by {event.operator}: {event.reason}")
 
     def on_book_resumed(self, event: BookResumed) -> Iterator[Event]:
         """Allow new risk again."""
         self.state.paused = self.state.killed = False
-        yield self.emit(
-            AlertRaised, event, severity="info", text=f"resumed by {event.operator}: {event.reason}"
-        )
+        yield self.emit(AlertRaised, event, severity="info", text=f"resumed by {event.operator}: {event.reason}")
 
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
         """Stop new risk and refuse whatever waits for a person; the strategy closes what is open."""

@@ -1,4 +1,4 @@
-"""From signals to a target position: the slow brain (the vote) gives the bias, the fast brain (a local rule) the moment.
+"""From signals to a target position: the slow brain (the vote) gives the bias, the fast brain (a rule) the moment.
 
 Modes: `consensus` enters where both agree and leaves when the vote turns; `override` also acts at once on a very
 confident vote; `advisory` follows the fast brain and lets the vote veto an entry. One rule, `target_of`, says what
@@ -49,7 +49,7 @@ def target_of(cross: int, signal: Ints, rules: Ints) -> int:
     bias, intent = signal[BIAS], signal[INTENT]
     target = intent
     if rules[MODE] == ADVISORY:
-        if cross != 0 and cross != intent:
+        if cross not in (0, intent):
             target = 0 if bias == -cross else cross
     elif bias == HOLD:
         target = 0 if rules[HOLD_EXITS] == 1 else intent
@@ -63,17 +63,12 @@ def target_of(cross: int, signal: Ints, rules: Ints) -> int:
 
 
 @kernel
-def first_change(
-    features: Floats, instrument: Ints, lo: int, hi: int, signals: Ints, busy: Ints, rules: Ints
-) -> int:
+def first_change(features: Floats, instrument: Ints, lo: int, hi: int, signals: Ints, busy: Ints, rules: Ints) -> int:
     """Find the first row in [lo, hi) that closes a bar and calls for another position, or `hi`."""
     for i in range(lo, hi):
         if features[i, f.CLOSED] != 0.0:
             k = instrument[i]
-            if (
-                busy[k] == 0
-                and target_of(fast_brain(features[i], rules), signals[k], rules) != signals[k, INTENT]
-            ):
+            if busy[k] == 0 and target_of(fast_brain(features[i], rules), signals[k], rules) != signals[k, INTENT]:
                 return i
     return hi
 
@@ -232,8 +227,8 @@ class Strategy(MarketAgent[StrategyState]):
             price=price,
             reason=reason,
             consensus=vote.id if vote is not None else "",
-            stop_price=stop if stop is not None and intent * (price - stop) > 0.0 < stop else None,
-            target_price=target if target is not None and intent * (target - price) > 0.0 < target else None,
+            stop_price=_on_side(stop, price, -intent),
+            target_price=_on_side(target, price, intent),
         )
 
     def _conviction(self, vote: ConsensusReached | None) -> float:
@@ -255,3 +250,10 @@ class Strategy(MarketAgent[StrategyState]):
         if vote is None:
             return fast
         return f"{vote.agree} of {vote.of} models say {vote.action} ({vote.confidence:.2f}); {fast}"
+
+
+def _on_side(level: float | None, price: float, side: int) -> float | None:
+    """Give a level if it lies on the side of the price (1 above, -1 below) where it protects; else None."""
+    if level is None or level <= 0.0 or side * (level - price) <= 0.0:
+        return None
+    return level

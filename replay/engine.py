@@ -129,6 +129,7 @@ class Engine:
             self._run_frame(frame)
             yield frame
             if self.stop:
+                self._tick(self.now)
                 return
         self._finish()
 

@@ -5,12 +5,15 @@ Every number that steers a decision stands here, so two runs differ only by what
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from schemas.decisions import Mode
+from schemas.errors import BookError
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -187,3 +190,46 @@ class Book(Section, frozen=True, kw_only=True):
     models: dict[str, ModelSettings] = {}
     on_unrecorded: Literal["ask", "hold", "fail"] = "ask"
     """What a replay does with a question that has no recorded verdict."""
+
+
+def parse_book(data: object) -> Book:
+    """Make a book of what its file holds (maps, lists, scalars). Raises BookError, which names the field at fault."""
+    try:
+        book = msgspec.convert(data, Book)
+    except msgspec.ValidationError as error:
+        raise BookError(str(error).replace("`$.", "`").replace(" - at `", ", at `")) from None
+    for field, wrong in _contradictions(book):
+        raise BookError(f"{wrong}, at `{field}`")
+    return book
+
+
+def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    """Find what fits each field's type and yet cannot be meant."""
+    ids = [instrument.id for instrument in book.instruments]
+    if len(set(ids)) < len(ids):
+        yield "instruments", "an instrument stands there twice"
+    for i, instrument in enumerate(book.instruments):
+        for field in ("lot_size", "tick_size", "multiplier"):
+            if not getattr(instrument, field) > 0:
+                yield f"instruments[{i}].{field}", "must be above zero"
+    if not book.cash > 0:
+        yield "cash", "must be above zero"
+    if book.features.ema_fast >= book.features.ema_slow:
+        yield "features.ema_fast", "must be shorter than ema_slow"
+    yield from _voting_contradictions(book)
+
+
+def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    asked = book.analysts.models
+    known = ", ".join(sorted(book.models)) or "none"
+    for name in asked:
+        if name not in book.models:
+            yield "analysts.models", f"model {name!r} is not in `models`, which holds {known}"
+    if len(set(asked)) < len(asked):
+        yield "analysts.models", "a model stands there twice"
+    if asked and book.consensus.agree > len(asked):
+        yield "consensus.agree", f"asks {book.consensus.agree} of {len(asked)} models to agree"
+    if book.consensus.fallback and book.consensus.fallback not in asked:
+        yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
+    if not asked and book.strategy.mode != "advisory":
+        yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"

@@ -40,6 +40,11 @@ class StoppedError(QuorumError):
 
     exit_code = 4
 
+    def __init__(self, agent: str, event: str, seq: int, reason: str) -> None:
+        """`event` is the id of the event that `agent` failed on, `seq` its journal entry."""
+        self.agent, self.event, self.seq, self.reason = agent, event, seq, reason
+        super().__init__(f"the book has stopped at journal entry {seq}: agent {agent} failed on {event}: {reason}")
+
 
 class DivergedError(QuorumError):
     """A rebuilt log differs from the recorded one; the first difference is named."""

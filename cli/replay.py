@@ -1,0 +1,167 @@
+"""`quorum replay` and `quorum audit`: run a book over an archive, and prove a run from its own log."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.base import NS_PER_S
+from schemas.errors import BookError
+
+if TYPE_CHECKING:
+    from replay.results import Summary
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("replay")(replay)
+    app.command("audit")(audit)
+
+
+def replay(
+    book: Annotated[Path, typer.Argument(help="The book to trade, a BOOK.yaml.")],
+    archive: Annotated[
+        Path | None, typer.Option(help="Folder or file of market data and texts; else the one that the book names.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First day or time, UTC: 2017-03-01[T12:00].")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, UTC, not included.")] = None,
+    speed: Annotated[str, typer.Option(help="max, or times real time: 1000x, 1x.")] = "max",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for log, figures and report; else runs/NAME of the book.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="Answer questions from this run's folder or archive first.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+) -> None:
+    """Replay archived markets, texts and verdicts through the agents, into orders, fills and a report.
+
+    The same book and archive give the same log, byte for byte; its digest is printed. Ctrl-C ends the run between
+    two events and leaves a readable, partial result.
+
+    Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
+    """
+    interrupted = run_replay(
+        book,
+        archive=archive,
+        start_ns=parse_time(start),
+        end_ns=parse_time(end),
+        speed=parse_speed(speed),
+        out=out,
+        verdicts=verdicts,
+        report=report,
+        as_json=as_json,
+    )
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def run_replay(
+    book_path: Path,
+    *,
+    archive: Path | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    speed: float | None = None,
+    out: Path | None = None,
+    verdicts: Path | None = None,
+    report: bool = True,
+    as_json: bool = False,
+) -> bool:
+    """Replay a book with a progress bar and print what came of it; True where Ctrl-C cut it short."""
+    from cli.books import archive_of, load_book
+    from cli.progress import replay_progress
+    from replay.run import Run, Settings
+
+    book = load_book(book_path)
+    settings = Settings(
+        archive=archive_of(book, book_path, archive),
+        out=out or Path("runs") / book.name,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        verdicts=verdicts,
+        speed=speed,
+        report=report,
+    )
+    run = Run(book, settings)
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run.stop()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        with replay_progress() as on_progress:
+            summary = run.run(on_progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    _print(summary, settings.out, report, as_json)
+    return summary.interrupted
+
+
+def _print(summary: Summary, out: Path, report: bool, as_json: bool) -> None:
+    from cli.progress import print_summary
+
+    if as_json:
+        sys.stdout.write((out / "summary.json").read_text())
+        return
+    print_summary(summary)
+    sys.stdout.write(f"{out / 'report.html' if report else out / 'summary.json'}\n")
+
+
+def audit(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    archive: Annotated[Path, typer.Option(help="The archive that it replayed.")],
+) -> None:
+    """Rebuild every decision of a run from its journal and demand the same bytes.
+
+    Recorded verdicts, fills and commands are fed at their recorded positions; no model is asked, nothing is executed.
+    Exits 1 and names the first difference if there is one.
+
+    Example: quorum audit runs/btc --archive examples/archive
+    """
+    from cli.books import load_book
+    from replay.audit import audit as rebuild
+    from replay.sources import open_archive
+
+    book = load_book(run / "book.json")
+    audited = rebuild(run, open_archive(archive, book, None, None).frames(), book)
+    sys.stdout.write(
+        f"{run}: {audited.derived_events:,} derived events rebuilt from {audited.market_events:,} market events and"
+        f" {audited.journal_entries:,} journal entries, every byte equal\n"
+    )
+
+
+def parse_time(text: str | None) -> int | None:
+    """Read a day or a time in ISO 8601, UTC unless it says otherwise; ns. Raises BookError on anything else."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise BookError(f"{text!r} is not a day or time; write 2017-03-01 or 2017-03-01T12:00") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(at.timestamp()) * NS_PER_S
+
+
+def parse_speed(text: str) -> float | None:
+    """Read `max` (None) or `1000x`. Raises BookError on anything else."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise BookError(f"--speed {text!r} is neither max nor a number above zero with an x, as in 1000x")
+    return speed

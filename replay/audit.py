@@ -1,0 +1,154 @@
+"""The audit: rebuild every derived event of a run from its journal and demand the same bytes.
+
+The journal's own entries (verdicts, fills, texts, commands, clock) are fed at their recorded positions, the market
+data from the archive fills the positions between. No model is asked and nothing is executed. The first line that
+differs is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from agents.frame import Frame
+from agents.pipeline import Desk
+from replay.log import DERIVED_TOPICS, JOURNAL
+from schemas.base import Event
+from schemas.book import Book
+from schemas.codec import decode, encode
+from schemas.errors import ArchiveError, DivergedError
+from schemas.topics import TOPIC_OF
+
+MAX_SHOWN = 400
+"""Characters of a differing line that the error shows."""
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """What was compared."""
+
+    journal_entries: int
+    market_events: int
+    derived_events: int
+
+
+class Recorded:
+    """The derived topics of a recorded log, compared line by line in the order in which they are made again."""
+
+    def __init__(self, root: Path) -> None:
+        """Open every topic's file."""
+        self._files: dict[str, IO[bytes]] = {}
+        for topic in DERIVED_TOPICS:
+            path = root / f"{topic}.jsonl"
+            if not path.is_file():
+                raise ArchiveError(f"{path}: missing; a run's log holds every derived topic")
+            self._files[topic] = path.open("rb")
+        self.lines = 0
+
+    def expect(self, event: Event) -> None:
+        """Raise DivergedError unless the topic's next recorded line is this event, byte for byte."""
+        topic = TOPIC_OF[type(event)]
+        recorded = self._files[topic].readline().rstrip(b"\n")
+        rebuilt = encode(event)
+        if recorded != rebuilt:
+            raise DivergedError(
+                f"{topic}.jsonl differs at journal entry {event.seq}:"
+                f" recorded {_shown(recorded) or 'nothing'}, rebuilt {_shown(rebuilt)}"
+            )
+        self.lines += 1
+
+    def end(self, last_seq: int) -> None:
+        """Raise DivergedError where a topic holds more than was rebuilt up to `last_seq`; close the files."""
+        for topic, file in self._files.items():
+            line = file.readline()
+            file.close()
+            if line:
+                raise DivergedError(
+                    f"{topic}.jsonl holds an event that the journal (to entry {last_seq}) does not lead to:"
+                    f" {_shown(line)}"
+                )
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode(errors="replace").strip()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def audit(run_dir: Path, frames: Iterable[Frame], book: Book) -> Audited:
+    """Rebuild a run. Raises DivergedError at the first difference, ArchiveError where the log cannot be read."""
+    recorded = Recorded(run_dir / "log")
+    desk = Desk(book)
+    rebuild = _Rebuild(desk, recorded, frames)
+    entries = 0
+    for entry in _journal(run_dir / "log" / f"{JOURNAL}.jsonl"):
+        rebuild.rows_until(entry.seq)
+        rebuild.seq = entry.seq
+        rebuild.expect_all(desk.apply(entry))
+        entries += 1
+    recorded.end(rebuild.seq)
+    return Audited(entries, rebuild.rows, recorded.lines)
+
+
+def _journal(path: Path) -> Iterator[Event]:
+    """Read the journal's own entries; their positions must rise."""
+    try:
+        with path.open("rb") as file:
+            last = 0
+            for number, line in enumerate(file, 1):
+                entry = decode(line)
+                if entry.seq <= last:
+                    raise DivergedError(f"{path}:{number}: journal entry {entry.seq} follows {last}")
+                last = entry.seq
+                yield entry
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error}") from None
+
+
+class _Rebuild:
+    """Feeds market data to a desk up to given journal positions."""
+
+    def __init__(self, desk: Desk, recorded: Recorded, frames: Iterable[Frame]) -> None:
+        self._desk, self._recorded = desk, recorded
+        self._frames = iter(frames)
+        self._frame: Frame | None = None
+        self._at = 0
+        self.seq = 0
+        self.rows = 0
+
+    def expect_all(self, answers: list[Event]) -> None:
+        for event in answers:
+            self._recorded.expect(event)
+
+    def rows_until(self, seq: int) -> None:
+        """Take the market events at the positions up to, and without, `seq`."""
+        while self.seq + 1 < seq:
+            if not self._advance(seq - 1 - self.seq):
+                raise DivergedError(
+                    f"the archive ends {seq - 1 - self.seq:,} market events before journal entry {seq}:"
+                    " it is not the one that was replayed"
+                )
+
+    def _advance(self, most: int) -> bool:
+        """Take up to `most` rows of the present frame; False where there is no further frame."""
+        if self._frame is None or self._at == len(self._frame):
+            self._frame = next(self._frames, None)
+            if self._frame is None:
+                return False
+            self._desk.begin(self._frame)
+            self._at = 0
+        frame, lo = self._frame, self._at
+        end = min(len(frame), lo + most)
+        stop = self._desk.quiet_until(frame, lo, end)
+        self._desk.absorb(frame, lo, stop)
+        self._count(stop - lo)
+        if stop < end:
+            self._count(1)
+            self.expect_all(self._desk.speak(frame, stop, self.seq))
+        return True
+
+    def _count(self, rows: int) -> None:
+        self.seq += rows
+        self.rows += rows
+        self._at += rows

@@ -1,0 +1,142 @@
+"""One run, whole: an archive and a book in, a folder out with log, prices, figures and report.
+
+The folder is readable at any time; a run that is stopped closes it properly and says that it is partial.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from agents.pipeline import Desk
+from connectors.voters import offline_voters
+from replay.cassette import RecordedVerdicts
+from replay.engine import Engine
+from replay.exchange import SimulatedExchange
+from replay.gateway import ReplayGateway
+from replay.log import FileLog
+from replay.outputs import finish
+from replay.pace import WallPacer
+from replay.prices import PriceSampler
+from replay.results import Summary
+from replay.sources import BATCH_ROWS, open_archive
+from schemas.base import derived_id
+from schemas.book import Book
+from schemas.codec import encode
+from schemas.errors import StoppedError
+from schemas.operations import ProcessingFailed
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is told beside its book."""
+
+    archive: Path
+    out: Path
+    start_ns: int | None = None
+    end_ns: int | None = None
+    verdicts: Path | None = None
+    """A run's folder or an archive with recorded verdicts; None asks the voters."""
+    speed: float | None = None
+    """Times real time; None is as fast as the machine can."""
+    report: bool = True
+    batch_rows: int = BATCH_ROWS
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a run has come. Times in ns."""
+
+    first: int
+    last: int
+    now: int
+    events: int
+
+
+class Run:
+    """A replay that can be watched and stopped."""
+
+    def __init__(self, book: Book, settings: Settings) -> None:
+        """Open the archive and the record. Raises ArchiveError where one cannot be used; nothing is written yet."""
+        self.book = book
+        self.settings = settings
+        self._source = open_archive(settings.archive, book, settings.start_ns, settings.end_ns)
+        recorded = RecordedVerdicts.load(settings.verdicts) if settings.verdicts else RecordedVerdicts()
+        self._gateway = ReplayGateway(book, recorded, offline_voters(book))
+        self.engine: Engine | None = None
+
+    def stop(self) -> None:
+        """End the run between two events; what was done so far is kept and reported as partial."""
+        if self.engine is not None:
+            self.engine.stop = True
+
+    def run(self, on_progress: Callable[[Progress], None]) -> Summary:
+        """Replay to the end, or to `stop`, and write the folder.
+
+        Raises StoppedError where an agent fails; then the log holds all up to the failure, and the alert.
+        """
+        began = time.perf_counter()
+        settings, source = self.settings, self._source
+        settings.out.mkdir(parents=True, exist_ok=True)
+        (settings.out / "book.json").write_bytes(msgspec.json.format(encode(self.book), indent=2) + b"\n")
+        log, prices = FileLog(settings.out), PriceSampler(self.book)
+        engine = self.engine = Engine(Desk(self.book), SimulatedExchange(self.book), self._gateway, log)
+
+        def show() -> None:
+            on_progress(Progress(*source.span, engine.now, engine.seq))
+
+        if settings.speed is not None:
+            engine.pacer = WallPacer(settings.speed, show)
+        try:
+            for frame in engine.run(source.frames(settings.batch_rows), source.inputs()):
+                prices.take(frame, engine.now)
+                show()
+        except StoppedError as error:
+            log.derived(_failure(self.book, engine, error))
+            log.close()
+            raise
+        prices.write(settings.out / "prices.parquet")
+        log_sha256 = log.close()
+        replayed_s = time.perf_counter() - began
+        return self._finish(engine, log_sha256, replayed_s)
+
+    def _finish(self, engine: Engine, log_sha256: str, replayed_s: float) -> Summary:
+        facts: dict[str, object] = {
+            "interrupted": engine.stop,
+            "log_sha256": log_sha256,
+            "market_events": engine.rows,
+            "journal_entries": engine.seq,
+            "coverage": self._gateway.coverage,
+            "archive": self._source.described(),
+            "timing": {
+                "replayed_s": round(replayed_s, 3),
+                "events_per_s": round(engine.seq / replayed_s),
+                "peak_rss_mb": round(_peak_rss_mb()),
+                "python": sys.version.split()[0],
+                "quorum": version("quorum"),
+            },
+        }
+        return finish(self.settings.out, facts, report=self.settings.report)
+
+
+def _peak_rss_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _failure(book: Book, engine: Engine, error: StoppedError) -> ProcessingFailed:
+    return ProcessingFailed(
+        id=derived_id(error.event, error.agent, 0),
+        key=book.name,
+        occurred_at=engine.now,
+        observed_at=engine.now,
+        book=book.name,
+        seq=error.seq,
+        cause=error.event,
+        agent=error.agent,
+        error=error.reason,
+    )

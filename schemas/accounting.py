@@ -8,17 +8,18 @@ from __future__ import annotations
 from decimal import Decimal
 
 from schemas.base import Event
+from schemas.fields import Name, NonNegativeDecimal, PositiveInt, Share
 from schemas.verdicts import Action
 
 
 class PositionChanged(Event, frozen=True, kw_only=True):
     """A fill changed a position. `cause` is the fill. Quantity is signed: negative is short."""
 
-    instrument: str
-    order: str
+    instrument: Name
+    order: Name
     """Id of the order that was filled."""
     quantity: Decimal
-    average_price: Decimal
+    average_price: NonNegativeDecimal
     """Average cost of what is open; 0 when flat."""
     realised_pnl: Decimal
     """Realised by this fill, before its fee."""
@@ -37,20 +38,20 @@ class EquityMarked(Event, frozen=True, kw_only=True):
     unrealised_pnl: Decimal
     realised_pnl: Decimal
     fees: Decimal
-    gross_exposure: Decimal
+    gross_exposure: NonNegativeDecimal
     """Sum of the absolute notional of all positions."""
 
 
 class OutcomeMeasured(Event, frozen=True, kw_only=True):
     """What came after a prediction. `cause` is the clock that ended the horizon."""
 
-    instrument: str
-    prediction: str
+    instrument: Name
+    prediction: Name
     """Id of the `VerdictGiven` or `ConsensusReached`."""
-    model: str
+    model: Name
     """`consensus` for the vote as a whole."""
     action: Action
-    confidence: float
-    horizon_ms: int
+    confidence: Share
+    horizon_ms: PositiveInt
     return_pct: float
     correct: bool

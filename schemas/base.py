@@ -11,6 +11,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from schemas.fields import Count, Name, PositiveInt, Time
+
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MIN = 60 * NS_PER_S
@@ -40,18 +42,18 @@ class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
     the journal entry that led to it).
     """
 
-    id: str
+    id: Name
     """Unique for ever; inputs bring it from the source."""
-    key: str
+    key: Name
     """Kafka key: the instrument (`BTC/USDT@binance`) of an input, otherwise instrument or book."""
-    occurred_at: int
-    observed_at: int
+    occurred_at: Time
+    observed_at: Time
     book: str = ""
     """The account that this event belongs to; empty on raw inputs, which belong to none."""
-    seq: int = 0
+    seq: Count = 0
     cause: str = ""
     """Id of the event that led to this one; empty on raw inputs."""
-    v: int = 1
+    v: PositiveInt = 1
     """Version of this type's schema; left off the wire while it is 1."""
 
 

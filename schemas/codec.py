@@ -8,7 +8,10 @@ versions are lifted by upcasters before they are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
@@ -16,10 +19,8 @@ import msgspec
 from schemas.base import Event
 from schemas.checks import check
 from schemas.errors import RefusedError
+from schemas.fields import PLAIN_DECIMAL
 from schemas.topics import EVENT_TYPES
-
-CURRENT_VERSION: dict[str, int] = {cls.__name__: 1 for cls in EVENT_TYPES}
-"""The version of each type that this code writes."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
@@ -32,74 +33,161 @@ _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 encode: Callable[[msgspec.Struct], bytes] = _encoder.encode
 """The canonical bytes of an event or a record."""
 
-_union: Any = None
-for _cls in EVENT_TYPES:
-    _union = _cls if _union is None else _union | _cls
-_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(_union)
-_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_PATH = re.compile(r" - at `\$\.?(?P<field>.*)`$", re.DOTALL)
+_NAMED = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL)
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?', re.DOTALL)
+_PLAIN_DECIMAL = re.compile(PLAIN_DECIMAL)
 
 
 class _Head(msgspec.Struct, frozen=True):
-    type: str = ""
-    id: str = ""
-    v: int = 1
+    """What says how to read the rest, of whatever type it is."""
+
+    type: object = ""
+    id: object = ""
+    v: object = 1
 
 
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
-def decode(
-    payload: bytes,
-    upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
-    current: Mapping[str, int] = CURRENT_VERSION,
-) -> Event:
-    """Read one event and check its values.
+class Catalogue:
+    """The types of events that a reader knows, each at its present version, and what lifts older records.
 
-    Raises RefusedError, which names event, field and reason, for all that is not a whole, known, sane event.
+    A type at version 2 declares `v: PositiveInt = msgspec.field(default_factory=lambda: 2)`: a plain default
+    would be left off the wire, where it means version 1.
     """
-    if len(payload) > MAX_RECORD_BYTES:
-        raise RefusedError("record", "", f"{len(payload):,} bytes is over the limit of {MAX_RECORD_BYTES:,}")
-    head = _read_head(payload)
-    if head.type not in current:
-        raise RefusedError(head.type or "record", "type", f"unknown event type {head.type!r}")
-    version = current[head.type]
-    if not 1 <= head.v <= version:
-        raise RefusedError(head.type, "v", f"version {head.v} is not known (1 to {version} are)", head.id)
-    try:
-        if head.v == version:
-            event = _decoder.decode(payload)
-        else:
-            event = msgspec.convert(_lifted(payload, head, version, upcasters), _union)
-    except msgspec.ValidationError as error:
-        raise _refusal(head, str(error)) from None
-    check(event)
-    return event
+
+    def __init__(self, types: tuple[type[Event], ...], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
+        self._versions = {kind.__name__: _version(kind) for kind in types}
+        self._upcasters = upcasters
+        union: Any = reduce(or_, types)
+        self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(union)
+
+    def decode(self, payload: bytes) -> Event:
+        """Read one event and check its values.
+
+        Raises RefusedError, which names event, field and reason, for all that is not a whole, known, sane
+        event, or that reading would alter.
+        """
+        if len(payload) > MAX_RECORD_BYTES:
+            raise RefusedError("record", "", f"{len(payload):,} bytes is over the limit of {MAX_RECORD_BYTES:,}")
+        try:
+            event = self._decoder.decode(payload)
+        except _UNREADABLE:
+            return self._read(payload)
+        if event.v != self._versions[type(event).__name__] or encode(event) != payload:
+            return self._read(payload)
+        check(event)
+        return event
+
+    def _read(self, payload: bytes) -> Event:
+        """Read what is not canonical: another program's writing, an older version, or no event at all."""
+        kind, version, event_id = self._head(payload)
+        current = self._versions[kind]
+        try:
+            if version == current:
+                event = self._decoder.decode(payload)
+                record = _parsed(payload)
+            else:
+                record = self._lifted(_parsed(payload), kind, version)
+                event = self._decoder.decode(msgspec.json.encode(record))
+        except _UNREADABLE as error:
+            raise _refusal(kind, event_id, error) from None
+        check(event)
+        alteration = _alteration(record, msgspec.json.decode(encode(event)))
+        if alteration is not None:
+            raise RefusedError(kind, *alteration, event_id)
+        return event
+
+    def _head(self, payload: bytes) -> tuple[str, int, str]:
+        try:
+            head = _head_decoder.decode(payload)
+        except _UNREADABLE as error:
+            raise _refusal("record", "", error) from None
+        event_id = head.id if isinstance(head.id, str) else ""
+        if not isinstance(head.type, str) or head.type not in self._versions:
+            raise RefusedError("record", "type", f"{head.type!r} is not a type of event", event_id)
+        current = self._versions[head.type]
+        if type(head.v) is not int or not 1 <= head.v <= current:
+            raise RefusedError(head.type, "v", f"version {head.v!r} is not known (1 to {current} are)", event_id)
+        return head.type, head.v, event_id
+
+    def _lifted(self, record: dict[str, Any], kind: str, version: int) -> dict[str, Any]:
+        for v in range(version, self._versions[kind]):
+            upcaster = self._upcasters.get((kind, v))
+            if upcaster is None:
+                raise RefusedError(kind, "v", f"no upcaster from version {v} to {v + 1}", str(record["id"]))
+            try:
+                record = {**upcaster(record), "v": v + 1}
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                reason = f"not a record of version {v}: its upcaster raised {type(error).__name__}: {error}"
+                raise RefusedError(kind, "v", reason) from error
+        return record
 
 
-def _read_head(payload: bytes) -> _Head:
-    try:
-        return _head_decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise _refusal(_Head(), str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError("record", "", f"not JSON: {error}") from None
+def _version(kind: type[Event]) -> int:
+    """The version that a type declares as the default of its `v`."""
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == "v")
+    version = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return int(version)
 
 
-def _lifted(
-    payload: bytes, head: _Head, version: int, upcasters: Mapping[tuple[str, int], Upcaster]
-) -> dict[str, Any]:
+def _parsed(payload: bytes) -> dict[str, Any]:
+    """The record as maps and lists.
+
+    Raises ValidationError if a name stands twice in a map, for readers differ on which one counts.
+    """
     record: dict[str, Any] = msgspec.json.decode(payload)
-    for v in range(head.v, version):
-        upcaster = upcasters.get((head.type, v))
-        if upcaster is None:
-            raise RefusedError(head.type, "v", f"no upcaster from version {v} to {v + 1}", head.id)
-        record = upcaster(record)
-        record["v"] = v + 1
+    names = [match[1] for match in _STRING.finditer(payload) if match[2]]
+    held = Counter(_names(record))
+    if len(names) != held.total():
+        written = Counter(msgspec.json.decode(b'"%b"' % name, type=str) for name in names)
+        raise msgspec.ValidationError(f"stands twice - at `$.{next(iter(written - held))}`")
     return record
 
 
-def _refusal(head: _Head, message: str) -> RefusedError:
+def _names(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _names(item)
+
+
+def _alteration(given: Any, read: object, path: str = "") -> tuple[str, str] | None:  # noqa: ANN401
+    """Where reading changed a text, and how to write it. A decimal may be written as `1E-7` or in full."""
+    if isinstance(read, str):
+        if given == read or (isinstance(given, str) and _PLAIN_DECIMAL.fullmatch(given)):
+            return None
+        return path, f"{given!r} must be written as {read!r}"
+    parts = read.items() if isinstance(read, dict) else enumerate(read) if isinstance(read, list) else ()
+    for name, part in parts:
+        inner = f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}".removeprefix(".")
+        alteration = _alteration(given[name], part, inner)
+        if alteration is not None:
+            return alteration
+    return None
+
+
+def _refusal(kind: str, event_id: str, error: Exception) -> RefusedError:
     """msgspec's message, taken apart into field and reason."""
+    message = str(error)
+    if isinstance(error, RecursionError):
+        return RefusedError(kind, "", "is nested too deeply", event_id)
+    if isinstance(error, UnicodeDecodeError):
+        return RefusedError(kind, "", f"not UTF-8: {error.reason}", event_id)
+    if not isinstance(error, msgspec.ValidationError):
+        return RefusedError(kind, "", f"not JSON: {message}", event_id)
     found = _PATH.search(message)
-    field = found["field"] if found else ""
-    return RefusedError(head.type or "record", field, _PATH.sub("", message), head.id)
+    field, reason = (found["field"], message[: found.start()]) if found else ("", message)
+    named = _NAMED.match(reason)
+    if named:
+        field = f"{field}.{named['field']}".removeprefix(".")
+        reason = "is missing" if named["what"] == "missing required" else "is not a field of this event"
+    return RefusedError(kind, field, reason, event_id)
+
+
+CATALOGUE = Catalogue(EVENT_TYPES, UPCASTERS)
+decode = CATALOGUE.decode

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from schemas.base import Event
+from schemas.fields import Name, NonNegativeFloat, Note
 
 
 class BookPaused(Event, frozen=True, kw_only=True):
     """No new risk from here on; exits and stops still work."""
 
-    operator: str
-    reason: str = ""
+    operator: Name
+    reason: Note = ""
 
 
 class BookResumed(Event, frozen=True, kw_only=True):
     """New risk is allowed again."""
 
-    operator: str
-    reason: str = ""
+    operator: Name
+    reason: Note = ""
 
 
 class TradeConfirmed(Event, frozen=True, kw_only=True):
     """A person allowed the trade that `ConfirmationRequested` held."""
 
-    operator: str
-    confirmation: str
+    operator: Name
+    confirmation: Name
     """Id of the `ConfirmationRequested`."""
 
 
 class TradeDeclined(Event, frozen=True, kw_only=True):
     """A person refused the trade that `ConfirmationRequested` held."""
 
-    operator: str
-    confirmation: str
-    reason: str = ""
+    operator: Name
+    confirmation: Name
+    reason: Note = ""
 
 
 class KillSwitchPulled(Event, frozen=True, kw_only=True):
     """Cancel every working order, close every position, open nothing until `BookResumed`."""
 
-    operator: str
-    reason: str = ""
+    operator: Name
+    reason: Note = ""
 
 
 class RulesChanged(Event, frozen=True, kw_only=True):
     """Risk limits have new values from here on: name of the limit in the book's `risk` section to value."""
 
-    operator: str
-    changes: dict[str, float]
+    operator: Name
+    changes: dict[Name, NonNegativeFloat]
 
 
 class ClockTicked(Event, frozen=True, kw_only=True):

@@ -7,6 +7,19 @@ from typing import Literal
 
 from schemas.base import Event, Record
 from schemas.execution import Side
+from schemas.fields import (
+    Count,
+    Name,
+    NonNegativeDecimal,
+    NonNegativeFloat,
+    Note,
+    PositiveDecimal,
+    PositiveFloat,
+    Score,
+    Share,
+    Time,
+    TimeOrZero,
+)
 from schemas.verdicts import Action
 
 Mode = Literal["consensus", "override", "advisory"]
@@ -17,7 +30,7 @@ class NewsVetted(Event, frozen=True, kw_only=True):
     """A text passed the checks and may be shown to models. `cause` is the text's event."""
 
     source: str
-    sentiment: float
+    sentiment: Score
 
 
 class NewsDiscarded(Event, frozen=True, kw_only=True):
@@ -32,7 +45,7 @@ class NewsFlagged(Event, frozen=True, kw_only=True):
 
     source: str
     reason: Literal["no_price_move"]
-    claim: str
+    claim: Note
     """The words that made the claim."""
     move_pct: float
     """Price move over the window in which the claim should have shown."""
@@ -41,9 +54,9 @@ class NewsFlagged(Event, frozen=True, kw_only=True):
 class Vote(Record, frozen=True, kw_only=True):
     """One model's part in a question: its verdict, or why there is none (then the action is HOLD)."""
 
-    model: str
+    model: Name
     action: Action
-    confidence: float
+    confidence: Share
     verdict: str
     """Id of the `VerdictGiven` or `VerdictFailed`; empty where none came before the deadline."""
     failure: str = ""
@@ -52,26 +65,26 @@ class Vote(Record, frozen=True, kw_only=True):
 class ConsensusReached(Event, frozen=True, kw_only=True):
     """Enough models agree. HOLD is a consensus too."""
 
-    instrument: str
-    question: str
+    instrument: Name
+    question: Name
     action: Action
-    confidence: float
+    confidence: Share
     """Mean confidence of the models that agree."""
-    agree: int
-    of: int
+    agree: Count
+    of: Count
     votes: tuple[Vote, ...]
     fallback: bool = False
     """True where the fallback model alone answered in time."""
-    size_hint: float | None = None
-    stop_price: float | None = None
-    target_price: float | None = None
+    size_hint: Share | None = None
+    stop_price: PositiveFloat | None = None
+    target_price: PositiveFloat | None = None
 
 
 class ConsensusFailed(Event, frozen=True, kw_only=True):
     """Too few models agree, or too few answered: no signal, which means HOLD."""
 
-    instrument: str
-    question: str
+    instrument: Name
+    question: Name
     reason: Literal["disagreement", "no_quorum"]
     """No quorum: too few models gave a usable answer before the deadline."""
     votes: tuple[Vote, ...]
@@ -80,34 +93,34 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
 class RegimeAssessed(Event, frozen=True, kw_only=True):
     """The market's regime changed."""
 
-    instrument: str
+    instrument: Name
     regime: Literal["calm", "trending", "turbulent"]
-    volatility: float
+    volatility: NonNegativeFloat
 
 
 class TradeProposed(Event, frozen=True, kw_only=True):
     """The strategy wants a position. `reason` says it in words; `consensus` names the signal behind it."""
 
-    instrument: str
+    instrument: Name
     mode: Mode
     target: Target
-    conviction: float
+    conviction: Share
     """0 to 1; scales the size."""
-    price: float
+    price: PositiveFloat
     """The market's price at the time of the proposal."""
-    reason: str
+    reason: Note
     consensus: str = ""
-    stop_price: float | None = None
-    target_price: float | None = None
+    stop_price: PositiveFloat | None = None
+    target_price: PositiveFloat | None = None
 
 
 class Clamp(Record, frozen=True, kw_only=True):
     """One limit's effect on the size: notional before and after, in the book's currency."""
 
-    limit: str
+    limit: Name
     value: Decimal
-    before: Decimal
-    after: Decimal
+    before: NonNegativeDecimal
+    after: NonNegativeDecimal
 
 
 class TradeApproved(Event, frozen=True, kw_only=True):
@@ -116,24 +129,24 @@ class TradeApproved(Event, frozen=True, kw_only=True):
     `cause` is the proposal or the confirmation.
     """
 
-    instrument: str
-    proposal: str
+    instrument: Name
+    proposal: Name
     side: Side
-    quantity: Decimal
-    price: Decimal
+    quantity: PositiveDecimal
+    price: PositiveDecimal
     reduce_only: bool
     """True where the trade only closes what is open."""
     clamps: tuple[Clamp, ...] = ()
-    stop_price: Decimal | None = None
-    target_price: Decimal | None = None
+    stop_price: PositiveDecimal | None = None
+    target_price: PositiveDecimal | None = None
 
 
 class TradeRejected(Event, frozen=True, kw_only=True):
     """Risk refuses a proposal, names the limit and the value that broke it."""
 
-    instrument: str
-    proposal: str
-    reason: str
+    instrument: Name
+    proposal: Name
+    reason: Note
     limit: str = ""
     limit_value: str = ""
     value: str = ""
@@ -148,7 +161,7 @@ class BreakerTripped(Event, frozen=True, kw_only=True):
     rule: Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
     limit: float
     value: float
-    until: int
+    until: TimeOrZero
     """Time in ns at which it resets by itself; 0 means that only an operator resets it."""
 
 
@@ -162,9 +175,9 @@ class BreakerReset(Event, frozen=True, kw_only=True):
 class ConfirmationRequested(Event, frozen=True, kw_only=True):
     """The trade is larger than the book trades alone: a person must confirm it before `expires_at`."""
 
-    instrument: str
-    proposal: str
+    instrument: Name
+    proposal: Name
     side: Side
-    quantity: Decimal
-    notional: Decimal
-    expires_at: int
+    quantity: PositiveDecimal
+    notional: PositiveDecimal
+    expires_at: Time

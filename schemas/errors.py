@@ -18,13 +18,22 @@ class QuorumError(Exception):
 
 
 class RefusedError(QuorumError, ValueError):
-    """An event is refused: which one, which field, and why."""
+    """An event is refused: which one, which field, and why.
+
+    All parts are kept as attributes, and the message is made of them. What they quote of the event is cut short
+    and freed of control characters, so that it may stand in a terminal, a log and a dead letter.
+    """
 
     def __init__(self, event: str, field: str, reason: str, event_id: str = "") -> None:
-        """All parts are kept as attributes; the message is made of them."""
-        self.event, self.field, self.reason, self.event_id = event, field, reason, event_id
-        where = f"{event}.{field}" if field else event
-        super().__init__(f"{where}{f' (id {event_id})' if event_id else ''}: {reason}")
+        self.event, self.field, self.event_id = (_quotable(part, 200) for part in (event, field, event_id))
+        self.reason = _quotable(reason, 500)
+        where = f"{self.event}.{self.field}" if field else self.event
+        super().__init__(f"{where}{f' (id {self.event_id})' if event_id else ''}: {self.reason}")
+
+
+def _quotable(text: str, limit: int) -> str:
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
+    return "".join(shown) + ("…" if len(text) > limit else "")
 
 
 class BookError(QuorumError):

@@ -8,7 +8,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from schemas.base import Event
+from schemas.fields import Name, NonNegativeDecimal, Note, PositiveDecimal, TimeOrZero
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "take_profit"]
@@ -21,63 +24,68 @@ class OrderRequested(Event, frozen=True, kw_only=True):
     A stop or take-profit becomes a market order once triggered.
     """
 
-    instrument: str
+    instrument: Name
     side: Side
     order_type: OrderType
-    quantity: Decimal
+    quantity: PositiveDecimal
     role: OrderRole
-    approval: str
+    approval: Name
     """Id of the `TradeApproved` that allows this order."""
-    limit_price: Decimal | None = None
-    trigger_price: Decimal | None = None
+    limit_price: PositiveDecimal | None = None
+    trigger_price: PositiveDecimal | None = None
     reduce_only: bool = False
-    expires_at: int = 0
+    expires_at: TimeOrZero = 0
     """Time in ns after which the rest is to expire; 0 is good till canceled."""
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):
     """Cancel what is left of an order."""
 
-    instrument: str
-    order: str
-    reason: str
+    instrument: Name
+    order: Name
+    reason: Note
 
 
 class OrderAccepted(Event, frozen=True, kw_only=True):
     """The venue has the order."""
 
-    order: str
+    order: Name
     venue_order: str = ""
 
 
 class OrderRejected(Event, frozen=True, kw_only=True):
     """The venue refused the order; nothing was traded on it."""
 
-    order: str
-    reason: str
+    order: Name
+    reason: Note
 
 
 class OrderFilled(Event, frozen=True, kw_only=True):
     """A fill, whole or partial; `leaves_quantity` is what is still open."""
 
-    order: str
+    order: Name
     side: Side
-    quantity: Decimal
-    price: Decimal
+    quantity: PositiveDecimal
+    price: PositiveDecimal
     fee: Decimal
     """In the book's currency; negative is a rebate."""
-    leaves_quantity: Decimal
+    leaves_quantity: NonNegativeDecimal
     liquidity: Literal["maker", "taker"] = "taker"
+
+    def __post_init__(self) -> None:
+        """Leave `taker` off the wire however the word was made: msgspec goes by identity."""
+        if self.liquidity == "taker":
+            msgspec.structs.force_setattr(self, "liquidity", "taker")
 
 
 class OrderCanceled(Event, frozen=True, kw_only=True):
     """The rest of the order was canceled."""
 
-    order: str
-    reason: str = ""
+    order: Name
+    reason: Note = ""
 
 
 class OrderExpired(Event, frozen=True, kw_only=True):
     """The rest of the order lapsed at its time."""
 
-    order: str
+    order: Name

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from schemas.base import Event
+from schemas.fields import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class TradeTicked(Event, frozen=True, kw_only=True):
     """One trade printed on the tape."""
 
-    price: float
-    size: float
+    price: PositiveFloat
+    size: PositiveFloat
     side: Literal["buy", "sell", "unknown"] = "unknown"
     """The aggressor's side."""
+
+    def __post_init__(self) -> None:
+        """Leave an unknown side off the wire however the word was made: msgspec goes by identity."""
+        if self.side == "unknown":
+            msgspec.structs.force_setattr(self, "side", "unknown")
 
 
 class QuoteTicked(Event, frozen=True, kw_only=True):
     """The best bid and ask changed."""
 
-    bid: float
-    ask: float
-    bid_size: float
-    ask_size: float
+    bid: PositiveFloat
+    ask: PositiveFloat
+    bid_size: NonNegativeFloat
+    ask_size: NonNegativeFloat
 
 
 class BarClosed(Event, frozen=True, kw_only=True):
     """An OHLCV bar came to its end. `occurred_at` is the end of the bar, its first instant of being whole."""
 
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    interval_ns: int
+    open: PositiveFloat
+    high: PositiveFloat
+    low: PositiveFloat
+    close: PositiveFloat
+    volume: NonNegativeFloat
+    interval_ns: PositiveInt

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.base import Event
+from schemas.fields import Name, Note, Text
 
 
 class AlertRaised(Event, frozen=True, kw_only=True):
     """Somebody should look."""
 
     severity: Literal["info", "warning", "critical"]
-    text: str
+    text: Text
 
 
 class ProcessingFailed(Event, frozen=True, kw_only=True):
@@ -20,21 +21,21 @@ class ProcessingFailed(Event, frozen=True, kw_only=True):
     `cause` is the event that it failed on.
     """
 
-    agent: str
-    error: str
+    agent: Name
+    error: Text
 
 
 class StateSaved(Event, frozen=True, kw_only=True):
     """A snapshot: the state that reflects the journal up to and including `seq`."""
 
     state: bytes
-    state_sha256: str
+    state_sha256: Name
 
 
 class RecordRefused(Event, frozen=True, kw_only=True):
     """A record that could not be read: its bytes, where it stood, and why it was refused."""
 
     payload: bytes
-    position: str
+    position: Name
     """`topic/partition/offset`, or `file:line`."""
-    reason: str
+    reason: Note

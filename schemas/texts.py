@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from schemas.base import Event
+from schemas.fields import Count, Note, Text
 
 
 class TweetPosted(Event, frozen=True, kw_only=True):
     """A post on X or a like service."""
 
     author: str
-    text: str
-    followers: int = 0
-    retweets: int = 0
+    text: Text
+    followers: Count = 0
+    retweets: Count = 0
     is_retweet: bool = False
-    url: str = ""
+    url: Note = ""
 
 
 class NewsPublished(Event, frozen=True, kw_only=True):
     """An article or headline."""
 
     source: str
-    title: str
-    text: str = ""
-    url: str = ""
+    title: Note
+    text: Text = ""
+    url: Note = ""

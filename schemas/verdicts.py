@@ -5,8 +5,27 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from schemas.base import Event, Record
+import msgspec
 
+from schemas.base import Event, Record
+from schemas.fields import (
+    Count,
+    Name,
+    NonNegativeDecimal,
+    NonNegativeFloat,
+    NonPositiveFloat,
+    Note,
+    Percentage,
+    PositiveFloat,
+    PositiveInt,
+    Score,
+    Share,
+    Text,
+    Time,
+)
+
+NOTHING = Decimal(0)
+NEUTRAL = 0.0
 Action = Literal["BUY", "SELL", "HOLD"]
 FailReason = Literal["timeout", "refused", "unparsable", "over_budget", "not_recorded", "unavailable"]
 
@@ -14,42 +33,47 @@ FailReason = Literal["timeout", "refused", "unparsable", "over_budget", "not_rec
 class InstructionPart(Record, frozen=True, kw_only=True, tag_field="part", tag="instruction"):
     """What the model is to do; written by us and versioned, never from outside."""
 
-    text: str
+    text: Text
 
 
 class PricePart(Record, frozen=True, kw_only=True, tag_field="part", tag="price"):
     """The market as the features agent saw it when the question was put. Returns and moves are fractions."""
 
-    cites: str
+    cites: Name
     """Id of the market event that these numbers reflect."""
-    observed_at: int
-    instrument: str
-    close: float
+    observed_at: Time
+    instrument: Name
+    close: PositiveFloat
     return_since_ask: float
     """Return since the last question on this instrument."""
     ema_fast: float
     ema_slow: float
-    rsi: float
-    atr: float
-    volatility: float
+    rsi: Percentage
+    atr: NonNegativeFloat
+    volatility: NonNegativeFloat
     """Per-bar standard deviation of returns."""
-    drawdown: float
+    drawdown: NonPositiveFloat
     """Distance below the highest close seen, zero or negative."""
-    bars: int
-    text_count: int = 0
+    bars: Count
+    text_count: Count = 0
     """Vetted texts on this instrument within the window of the book's `text` section."""
-    text_sentiment: float = 0.0
+    text_sentiment: Score = NEUTRAL
     """Their mean lexicon score, -1 to 1."""
+
+    def __post_init__(self) -> None:
+        """Leave a zero off the wire however it was made: msgspec goes by identity."""
+        if not self.text_sentiment:
+            msgspec.structs.force_setattr(self, "text_sentiment", NEUTRAL)
 
 
 class TextPart(Record, frozen=True, kw_only=True, tag_field="part", tag="text"):
     """One vetted text. Whatever it says, it is quoted material."""
 
-    cites: str
-    observed_at: int
+    cites: Name
+    observed_at: Time
     source: str
-    text: str
-    sentiment: float
+    text: Text
+    sentiment: Score
     """Lexicon score of the features agent, -1 to 1."""
 
 
@@ -59,51 +83,61 @@ PromptPart = InstructionPart | PricePart | TextPart
 class VerdictRequested(Event, frozen=True, kw_only=True):
     """Ask one model one question. All requests of a question share `question` and `prompt`."""
 
-    question: str
+    question: Name
     """Id shared by the requests that put the same question to several models."""
-    instrument: str
-    model: str
+    instrument: Name
+    model: Name
     prompt: tuple[PromptPart, ...]
-    prompt_version: str
-    prompt_sha256: str
+    prompt_version: Name
+    prompt_sha256: Name
     """Of the canonical encoding of `prompt`; with the model, the key of a recorded answer."""
-    deadline_at: int
+    deadline_at: Time
     trigger: Literal["cadence", "news"]
 
 
 class VerdictGiven(Event, frozen=True, kw_only=True):
     """A model answered, and the answer fits the schema. `cause` is the request."""
 
-    question: str
-    instrument: str
-    model: str
+    question: Name
+    instrument: Name
+    model: Name
     action: Action
-    confidence: float
+    confidence: Share
     """0 to 1; 0 is an abstention."""
-    size_hint: float | None = None
+    size_hint: Share | None = None
     """Share of the usual size that the model would take, 0 to 1."""
-    stop_price: float | None = None
-    target_price: float | None = None
-    horizon_ms: int | None = None
-    reasoning: str = ""
-    key_factors: tuple[str, ...] = ()
-    risk_note: str = ""
+    stop_price: PositiveFloat | None = None
+    target_price: PositiveFloat | None = None
+    horizon_ms: PositiveInt | None = None
+    reasoning: Text = ""
+    key_factors: tuple[Note, ...] = ()
+    risk_note: Note = ""
     prompt_sha256: str = ""
     reply_sha256: str = ""
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    latency_ms: int = 0
+    prompt_tokens: Count = 0
+    reply_tokens: Count = 0
+    cost_usd: NonNegativeDecimal = NOTHING
+    latency_ms: Count = 0
+
+    def __post_init__(self) -> None:
+        """Leave a zero off the wire however it was made: msgspec goes by identity."""
+        if not self.cost_usd:
+            msgspec.structs.force_setattr(self, "cost_usd", NOTHING)
 
 
 class VerdictFailed(Event, frozen=True, kw_only=True):
     """No usable answer came. It counts as HOLD, and says why. `cause` is the request."""
 
-    question: str
-    instrument: str
-    model: str
+    question: Name
+    instrument: Name
+    model: Name
     reason: FailReason
-    detail: str = ""
+    detail: Note = ""
     prompt_sha256: str = ""
-    cost_usd: Decimal = Decimal(0)
-    latency_ms: int = 0
+    cost_usd: NonNegativeDecimal = NOTHING
+    latency_ms: Count = 0
+
+    def __post_init__(self) -> None:
+        """Leave a zero off the wire however it was made: msgspec goes by identity."""
+        if not self.cost_usd:
+            msgspec.structs.force_setattr(self, "cost_usd", NOTHING)

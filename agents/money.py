@@ -7,18 +7,18 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 CONTEXT = Context(prec=34, rounding=ROUND_HALF_EVEN)
 """34 digits, as IEEE 754 decimal128: a fill's notional is exact, only averages are rounded."""
 ZERO = Decimal(0)
+ONE = Decimal(1)
 CENT = Decimal("0.01")
 COST_STEP = Decimal("1E-10")
 _HUNDRED = Decimal(100)
 
 
 def plain(value: Decimal) -> Decimal:
-    """Give the one way to write this number: no exponent, no trailing zeros."""
+    """Give the one way to write this number: no trailing zeros, no exponent above zero."""
     if not value:
         return ZERO
     normal = value.normalize(CONTEXT)
-    exponent = normal.as_tuple().exponent
-    return normal.quantize(Decimal(1), context=CONTEXT) if isinstance(exponent, int) and exponent > 0 else normal
+    return normal.quantize(ONE, context=CONTEXT) if "E+" in str(normal) else normal
 
 
 def exact(value: float) -> Decimal:

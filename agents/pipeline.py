@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agents.agent import Agent, Handler, MarketAgent, State
+from agents.agent import NEVER, Agent, Handler, MarketAgent, State
 from agents.analysts import Analysts
 from agents.breakers import Breakers
 from agents.consensus import Consensus
@@ -73,11 +73,8 @@ class Desk:
             for kind, handler in agent.handlers().items():
                 self._routes.setdefault(kind, []).append((agent.name, handler))
         self._seen: dict[str, None] = {}
-
-    @property
-    def due(self) -> int:
+        self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
-        return min(agent.state.due for agent in self.agents)
 
     # Market data, by the frame
 
@@ -153,7 +150,11 @@ class Desk:
             if at > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
                 raise StoppedError("desk", answers[0].cause, answers[0].seq, loop)
+        self._look_ahead()
         return answers
+
+    def _look_ahead(self) -> None:
+        self.due = min([agent.state.due for agent in self.agents])
 
     # Snapshots
 
@@ -168,6 +169,7 @@ class Desk:
         for agent in self.agents:
             agent.restore(saved.agents[agent.name])
         self._seen = dict.fromkeys(saved.seen)
+        self._look_ahead()
 
 
 def _stopped(agent: str, event: Event, error: Exception) -> StoppedError:

@@ -73,4 +73,4 @@ def print_summary(summary: Summary) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}"
+    return "-" if value is None else f"{value:,.2f}"

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from replay.files import ALWAYS, find_files, tables
 from schemas.base import NS_PER_MS
 from schemas.codec import decode
 from schemas.errors import ArchiveError, RefusedError
@@ -22,7 +21,6 @@ from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
 Verdict: TypeAlias = VerdictGiven | VerdictFailed
 Key = tuple[str, str]
 """Model and prompt_sha256."""
-BATCH_ROWS = 4096
 _TYPES = frozenset({"VerdictGiven", "VerdictFailed"})
 
 
@@ -62,11 +60,9 @@ class RecordedVerdicts:
         journal = path / "log" / "journal.jsonl"
         if journal.is_file():
             return cls(_of_journal(journal))
-        if (path / "verdicts").is_dir():
-            return cls(_of_archive(path / "verdicts"))
-        if path.is_dir() and not (path / "log").exists():
-            return cls()
-        raise ArchiveError(f"{path}: neither the folder of a run nor an archive; give one that holds verdicts")
+        if (path / "log").is_dir():
+            raise ArchiveError(f"{journal}: there is no such file, so the run left no verdicts to read")
+        return cls(_of_archive(path))
 
     def __len__(self) -> int:
         """Count the verdicts."""
@@ -120,19 +116,15 @@ def _of_journal(path: Path) -> Iterator[tuple[str, Verdict]]:
                 yield place, verdict
 
 
-def _of_archive(topic: Path) -> Iterator[tuple[str, Verdict]]:
-    for path in sorted(topic.rglob("*.parquet")):
-        number = 0
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=["event"]):
-                for payload in batch.column("event").to_pylist():
-                    number += 1
-                    place = f"{path}, row {number}"
-                    verdict = _verdict(place, payload or b"")
-                    if verdict is not None:
-                        yield place, verdict
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise ArchiveError(f"{path}: cannot be read after row {number}: {error}; restore it") from None
+def _of_archive(root: Path) -> Iterator[tuple[str, Verdict]]:
+    for file in find_files(root, *ALWAYS):
+        if file.kind == "verdicts":
+            payloads = (payload for table in tables(file) for payload in table["event"].to_pylist())
+            for number, payload in enumerate(payloads, start=1):
+                place = f"{file.path}, row {number}"
+                verdict = _verdict(place, payload)
+                if verdict is not None:
+                    yield place, verdict
 
 
 def _verdict(place: str, payload: bytes) -> Verdict | None:

@@ -295,10 +295,17 @@ def test_a_damaged_row_is_an_error_with_its_place(tmp_path: Path) -> None:
         RecordedVerdicts.load(tmp_path)
 
 
-def test_an_archive_without_verdicts_has_none_and_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+def test_an_archive_without_verdicts_has_none(tmp_path: Path) -> None:
+    (tmp_path / "bars").mkdir()
     assert len(RecordedVerdicts.load(tmp_path)) == 0
-    with pytest.raises(ArchiveError, match="neither the folder of a run nor an archive"):
+
+
+def test_what_is_no_record_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="no such archive"):
         RecordedVerdicts.load(tmp_path / "nowhere")
+    (tmp_path / "log").mkdir()
+    with pytest.raises(ArchiveError, match=r"journal\.jsonl: there is no such file"):
+        RecordedVerdicts.load(tmp_path)
 
 
 def test_a_voter_that_answers_differently_each_time_is_tamed_by_its_record() -> None:

@@ -1,0 +1,157 @@
+"""The archive: recorded events as Parquet files, in folders by topic and UTC day of `observed_at`.
+
+A file holds one kind of rows from one source, sorted by `observed_at`, and its name carries a digest of the
+source: writing the same source again replaces its files, so it counts once. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_S
+from schemas.errors import ArchiveError
+
+NS_PER_HOUR = 60 * NS_PER_MIN
+REPEATED = ("key", "interval_ns", "side", "author", "source")
+"""Columns of few values, stored as a dictionary."""
+ROW_GROUP_ROWS = 131_072
+"""What a reader must hold at a time."""
+
+_KEY = pa.dictionary(pa.int32(), pa.string())
+_TIMES = (("occurred_at", pa.int64()), ("observed_at", pa.int64()))
+
+
+def _market(*names: str) -> pa.Schema:
+    return pa.schema([("key", _KEY), ("number", pa.int64()), *_TIMES, *((name, pa.float64()) for name in names)])
+
+
+def _text(*fields: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([("id", pa.string()), ("key", _KEY), *_TIMES, *fields])
+
+
+_EVENTS = _text(("event", pa.binary()))
+SCHEMAS: dict[str, pa.Schema] = {
+    "bars": _market("open", "high", "low", "close", "volume").append(pa.field("interval_ns", pa.int64())),
+    "trades": _market("price", "size").append(pa.field("side", pa.int8())),
+    "quotes": _market("bid", "ask", "bid_size", "ask_size"),
+    "tweets": _text(
+        ("author", pa.string()),
+        ("text", pa.string()),
+        ("followers", pa.int64()),
+        ("retweets", pa.int64()),
+        ("is_retweet", pa.bool_()),
+        ("url", pa.string()),
+    ),
+    "news": _text(("source", pa.string()), ("title", pa.string()), ("text", pa.string()), ("url", pa.string())),
+    "verdicts": _EVENTS,
+    "control": _EVENTS,
+}
+"""Columns of each kind of file. `number` is the exchange's trade or update id, of a bar its opening time in ns;
+`side` is the aggressor's, 1 buy, -1 sell, 0 unknown; `event` is the canonical JSON of a whole event."""
+
+TOPIC_FOLDERS: dict[str, str] = {kind: kind for kind in SCHEMAS} | {"trades": "ticks", "quotes": "ticks"}
+"""Kind to the topic that its files lie below."""
+MARKET_KINDS = ("bars", "trades", "quotes")
+TEXT_KINDS = ("tweets", "news")
+EVENT_KINDS = ("verdicts", "control")
+
+
+def source_digest(source: str) -> str:
+    """Shorten a source's name to the 12 hex digits that its files carry."""
+    return blake2b(source.encode(), digest_size=6).hexdigest()
+
+
+def write(root: Path, kind: str, table: pa.Table, source: str) -> list[Path]:
+    """Add a source's rows of one kind to the archive at `root`, and return the files that now hold them.
+
+    The rows may come in any order and must have the columns of `SCHEMAS[kind]`, without nulls. A source that
+    was written before is replaced day by day (ticks: hour by hour); days that it no longer has are left as they
+    are, see `discard`. Either all files appear or, on an error or an interrupt, none. Raises ArchiveError.
+    """
+    parts = list(_partitions(root, kind, _sorted(kind, _conform(kind, table)), source_digest(source)))
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for path, rows in parts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.append((path.with_name(f".{path.name}.part"), path))
+            _write_file(staged[-1][0], kind, rows)
+        for part, path in staged:
+            part.replace(path)
+    except OSError as error:
+        raise ArchiveError(f"{root}: cannot be written: {error}") from None
+    finally:
+        for part, _ in staged:
+            part.unlink(missing_ok=True)
+    return [path for path, _ in parts]
+
+
+def discard(root: Path, kind: str, source: str, keep: list[Path]) -> int:
+    """Remove the files of a source, except those in `keep`; return how many were removed."""
+    name = f"{kind}-{source_digest(source)}.parquet"
+    stale = sorted(set((root / TOPIC_FOLDERS[kind]).rglob(name)) - set(keep))
+    for path in stale:
+        path.unlink()
+    return len(stale)
+
+
+def _conform(kind: str, table: pa.Table) -> pa.Table:
+    schema = SCHEMAS[kind]
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise ArchiveError(f"{kind}: column {', '.join(missing)} is missing")
+    try:
+        table = table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ArchiveError(f"{kind}: a column is of the wrong type: {error}") from None
+    for name in schema.names:
+        if table[name].null_count:
+            raise ArchiveError(f"{kind}: column {name} has {table[name].null_count:,} missing values")
+    return table
+
+
+def _sorted(kind: str, table: pa.Table) -> pa.Table:
+    second = "number" if kind in MARKET_KINDS else "id"
+    order = pc.sort_indices(table, sort_keys=[("observed_at", "ascending"), (second, "ascending")])
+    return table.take(order)
+
+
+def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator[tuple[Path, pa.Table]]:
+    """Cut sorted rows where the folder changes."""
+    topic = TOPIC_FOLDERS[kind]
+    period = NS_PER_HOUR if topic == "ticks" else NS_PER_DAY
+    periods = table["observed_at"].to_numpy() // period
+    starts = np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1))
+    ends = [*starts[1:].tolist(), len(periods)]
+    for lo, hi in zip(starts.tolist(), ends, strict=True):
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(periods[lo]) * (period // NS_PER_S))
+        folder = root / topic / f"year={at:%Y}" / f"month={at:%m}" / f"day={at:%d}"
+        if topic == "ticks":
+            folder /= f"hour={at:%H}"
+        yield folder / f"{kind}-{digest}.parquet", table.slice(lo, hi - lo)
+
+
+def _write_file(path: Path, kind: str, table: pa.Table) -> None:
+    """Store integers as differences and names once: half the size of the defaults, and faster to read."""
+    schema = SCHEMAS[kind]
+    repeated = [field.name for field in schema if field.name in REPEATED]
+    integers = {field.name for field in schema if field.type == pa.int64()} - set(repeated)
+    key = table["key"].combine_chunks()
+    if len(key.dictionary) > 1:  # a slice carries the whole table's names; keep those that occur in it
+        key = key.dictionary_decode().dictionary_encode()
+        table = table.set_column(schema.names.index("key"), "key", key)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=repeated,
+        column_encoding=dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
+    )

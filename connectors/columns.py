@@ -1,0 +1,91 @@
+"""The rules of `schemas.checks` for whole columns of market data: which rows break which rule.
+
+Importers count and drop such rows; a replay refuses the file. One table of rules serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.checks import EARLIEST_NS, LATEST_NS, MAX_CLOCK_SKEW_NS
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Mask = npt.NDArray[np.bool_]
+
+
+class Rule(NamedTuple):
+    """What one column must satisfy."""
+
+    field: str
+    reason: str
+    """What is wrong with a value that breaks the rule; follows the value in a sentence."""
+    broken: Callable[[Columns], Mask]
+
+
+def _time(field: str) -> Rule:
+    return Rule(
+        field,
+        "is not a time in nanoseconds since 1970 (before 2100)",
+        lambda c: (c[field] <= EARLIEST_NS) | (c[field] >= LATEST_NS),
+    )
+
+
+def _positive(field: str) -> Rule:
+    return Rule(field, "is not a finite number above zero", lambda c: ~((c[field] > 0) & (c[field] < np.inf)))
+
+
+def _not_negative(field: str) -> Rule:
+    return Rule(field, "is not a finite number of zero or more", lambda c: ~((c[field] >= 0) & (c[field] < np.inf)))
+
+
+def _in_range(field: str) -> Rule:
+    return Rule(field, "lies outside low to high", lambda c: (c[field] < c["low"]) | (c[field] > c["high"]))
+
+
+_TIMES = (
+    _time("occurred_at"),
+    _time("observed_at"),
+    Rule(
+        "observed_at",
+        f"lies more than {MAX_CLOCK_SKEW_NS / 1e9:g} s before occurred_at",
+        lambda c: c["observed_at"] < c["occurred_at"] - MAX_CLOCK_SKEW_NS,
+    ),
+)
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "bars": (
+        *_TIMES,
+        *(_positive(field) for field in ("open", "high", "low", "close", "interval_ns")),
+        _not_negative("volume"),
+        Rule("high", "is below low", lambda c: c["high"] < c["low"]),
+        _in_range("open"),
+        _in_range("close"),
+    ),
+    "trades": (
+        *_TIMES,
+        _positive("price"),
+        _positive("size"),
+        Rule("side", "is not 1, -1 or 0", lambda c: np.abs(c["side"]) > 1),
+    ),
+    "quotes": (
+        *_TIMES,
+        _positive("bid"),
+        _positive("ask"),
+        _not_negative("bid_size"),
+        _not_negative("ask_size"),
+        Rule("bid", "is above ask: a crossed quote", lambda c: c["bid"] > c["ask"]),
+    ),
+}
+"""Kind of rows to what they must satisfy."""
+
+
+def faults(kind: str, columns: Columns) -> Iterator[tuple[Rule, Mask]]:
+    """Give each rule that some row breaks, with the mask of those rows; columns are named as in the archive."""
+    for rule in RULES[kind]:
+        broken = rule.broken(columns)
+        if broken.any():
+            yield rule, broken

@@ -1,0 +1,325 @@
+"""The files of an archive: which there are, between which times, and their contents as Arrow tables.
+
+A source is an archive folder (`TOPIC/year=…/month=…/day=…/[hour=…/]*.parquet`), or a single file in archive columns:
+Parquet, CSV or JSON lines, the last two also gzipped. Tables are read lazily, a bounded number of rows at a time.
+"""
+
+from __future__ import annotations
+
+import calendar
+import gzip
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from connectors.archive import EVENT_KINDS, NS_PER_HOUR, SCHEMAS, TOPIC_FOLDERS
+from schemas.base import NS_PER_DAY, NS_PER_S
+from schemas.codec import decode
+from schemas.errors import ArchiveError, RefusedError
+
+ALWAYS = (0, 2**63 - 1)
+"""The bounds of a file that has not told its own."""
+Content: TypeAlias = Path | pa.BufferReader
+READ_ROWS = 65_536
+_FORMATS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv", ".jsonl": "jsonl", ".jsonl.gz": "jsonl"}
+_PART = re.compile(r"(year|month|day|hour)=(\d+)")
+OPTIONAL = {"author": "", "followers": 0, "retweets": 0, "is_retweet": False, "url": ""}
+"""Columns of texts that a file of one's own may leave out, and what they then hold."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file; `lo <= observed_at < hi` holds for its rows, by its folder's name or by its own statement."""
+
+    path: Path
+    name: str
+    """Relative to the archive."""
+    kind: str
+    form: str
+    lo: int
+    hi: int
+
+
+def find_files(root: Path, start_ns: int, end_ns: int) -> list[SourceFile]:
+    """List the files of an archive that may hold rows from start to before end, by time, then name.
+
+    Raises ArchiveError where there is no such archive, or where it holds something else.
+    """
+    if root.is_file():
+        found = [_single(root)]
+    elif not root.is_dir():
+        raise ArchiveError(f"{root}: there is no such archive; `quorum import` makes one")
+    else:
+        topics = sorted(set(TOPIC_FOLDERS.values()))
+        folders = [root / topic for topic in topics if (root / topic).is_dir()]
+        if not folders:
+            raise ArchiveError(f"{root}: holds none of the folders of an archive ({', '.join(topics)})")
+        found = [file for folder in folders for file in _walk(root, folder, ALWAYS, (start_ns, end_ns))]
+    found = [file if (file.lo, file.hi) != ALWAYS else _measured(file) for file in found]
+    found = [file for file in found if file.lo < end_ns and file.hi > start_ns]
+    return sorted(found, key=lambda file: (file.lo, file.name))
+
+
+def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
+    """Put files, given by time, one behind the other where their times allow: as few lanes as can be.
+
+    A lane holds one kind, and the files of one source where it can, so that its rows are mostly in order.
+    """
+    found: list[list[SourceFile]] = []
+    for file in files:
+        free = [lane for lane in found if lane[-1].kind == file.kind and lane[-1].hi <= file.lo]
+        same = [lane for lane in free if lane[-1].path.name == file.path.name]
+        lane = next(iter(same or free), None)
+        if lane is None:
+            lane = []
+            found.append(lane)
+        lane.append(file)
+    return found
+
+
+def extent(file: SourceFile) -> tuple[int, int] | None:
+    """Give the first and last `observed_at` in the file, None where it has no rows."""
+    statistics = _parquet_statistics(file, "observed_at") if file.form == "parquet" else None
+    if statistics is None:
+        times = [pc.min_max(table["observed_at"]).as_py() for table in tables(file) if table.num_rows]
+        statistics = [(time["min"], time["max"]) for time in times]
+    if not statistics:
+        return None
+    return min(low for low, _ in statistics), max(high for _, high in statistics)
+
+
+def keys(file: SourceFile) -> set[str]:
+    """Give the instruments, or other keys, that the file has rows of."""
+    statistics = _parquet_statistics(file, "key") if file.form == "parquet" else None
+    if statistics is not None and all(low == high for low, high in statistics):
+        return {low for low, _ in statistics}
+    return {key for table in tables(file) for key in pc.unique(table["key"]).to_pylist()}
+
+
+def tables(file: SourceFile, data: bytes | None = None, wanted: frozenset[str] = frozenset()) -> Iterator[pa.Table]:
+    """Give the file's rows in its own order, in tables of a bounded number of rows, with the columns of its kind.
+
+    `data` is the file's content where it was read already. A Parquet file that says itself that it has none of the
+    keys `wanted` may be passed over. Raises ArchiveError where the file cannot be read, its columns are not those
+    of the archive, or a value is missing.
+    """
+    content = file.path if data is None else pa.BufferReader(data)
+    row = 0
+    try:
+        for table in _READERS[file.form](file, content, wanted):
+            yield _conforming(file, table, row)
+            row += table.num_rows
+    except (OSError, pa.ArrowException, EOFError) as error:
+        raise ArchiveError(f"{file.path}: cannot be read as {file.form} of {file.kind}: {error}") from None
+
+
+def _walk(root: Path, folder: Path, bounds: tuple[int, int], wanted: tuple[int, int]) -> Iterator[SourceFile]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            inner = _narrowed(root, path, bounds)
+            if inner[0] < wanted[1] and inner[1] > wanted[0]:
+                yield from _walk(root, path, inner, wanted)
+        else:
+            name = path.relative_to(root).as_posix()
+            yield SourceFile(path, name, _kind_by_name(path, name), _form(path), *bounds)
+
+
+def _narrowed(root: Path, folder: Path, bounds: tuple[int, int]) -> tuple[int, int]:
+    """Give the times that a folder stands for; a name that is no part of a time narrows nothing."""
+    if not _PART.fullmatch(folder.name):
+        return bounds
+    matches = [_PART.fullmatch(name) for name in folder.relative_to(root).parts]
+    parts = {match[1]: int(match[2]) for match in matches if match}
+    try:
+        at = datetime(parts["year"], parts.get("month", 1), parts.get("day", 1), parts.get("hour", 0), tzinfo=UTC)
+    except (KeyError, ValueError):
+        raise ArchiveError(f"{folder}: is not a folder of a year, month, day or hour") from None
+    lo = int(at.timestamp()) * NS_PER_S
+    if "hour" in parts:
+        return lo, lo + NS_PER_HOUR
+    if "day" in parts:
+        return lo, lo + NS_PER_DAY
+    days = calendar.monthrange(at.year, at.month)[1] if "month" in parts else 365 + calendar.isleap(at.year)
+    return lo, lo + days * NS_PER_DAY
+
+
+def _form(path: Path) -> str:
+    for suffix, form in _FORMATS.items():
+        if path.name.endswith(suffix):
+            return form
+    raise ArchiveError(f"{path}: an archive holds Parquet, CSV or JSON lines (.gz too); move this file elsewhere")
+
+
+def _kind_by_name(path: Path, name: str) -> str:
+    topic = name.split("/", 1)[0]
+    kind = re.split(r"[-.]", path.name)[0] if topic == "ticks" else topic
+    if kind in SCHEMAS:
+        return kind
+    raise ArchiveError(f"{path}: a file of ticks is named trades-… or quotes-…, so that its columns are known")
+
+
+def _single(path: Path) -> SourceFile:
+    """Know the kind of a lone file by its columns."""
+    form = _form(path)
+    try:
+        names = _column_names(path, form)
+    except (OSError, pa.ArrowException, EOFError) as error:
+        raise ArchiveError(f"{path}: cannot be read as {form}: {error}") from None
+    for kind, schema in SCHEMAS.items():
+        if set(schema.names) - set(OPTIONAL) <= set(names):
+            return SourceFile(path, path.name, kind, form, *ALWAYS)
+    raise ArchiveError(
+        f"{path}: has the columns {', '.join(names) or '(none)'}, which are not those of an archive;"
+        " bring it in with `quorum import`"
+    )
+
+
+def _column_names(path: Path, form: str) -> list[str]:
+    if form == "parquet":
+        return list(pq.read_schema(path).names)
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+        line = file.readline()
+    if form == "csv":
+        return [name.strip().strip('"') for name in line.decode("utf-8", "replace").split(",")]
+    return list(pa_json.read_json(pa.BufferReader(line)).column_names) if line.strip() else []
+
+
+def _measured(file: SourceFile) -> SourceFile:
+    """Learn the bounds of a file from its rows, where no folder tells them."""
+    found = extent(file)
+    return replace(file, lo=found[0], hi=found[1] + 1) if found else replace(file, lo=0, hi=0)
+
+
+def _parquet_statistics(file: SourceFile, column: str) -> list[tuple[Any, Any]] | None:
+    """Give the least and greatest value of each row group; None where the file does not tell."""
+    try:
+        metadata = pq.read_metadata(file.path)
+        return column_statistics(metadata, column)
+    except (OSError, pa.ArrowException) as error:
+        raise ArchiveError(f"{file.path}: cannot be read as parquet: {error}") from None
+
+
+def column_statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]] | None:
+    """Give the least and greatest value of a column in each row group; None where the file does not tell."""
+    places = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == column]
+    if not places:
+        return None
+    found = []
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(places[0]).statistics
+        if statistics is None or not statistics.has_min_max:
+            return None
+        found.append((statistics.min, statistics.max))
+    return found
+
+
+def _parquet(file: SourceFile, content: Content, wanted: frozenset[str]) -> Iterator[pa.Table]:
+    names = SCHEMAS[file.kind].names
+    with pq.ParquetFile(content, read_dictionary=["key"]) as source:
+        if wanted and _lacks(source.metadata, wanted):
+            return
+        if source.metadata.num_rows <= READ_ROWS:
+            yield source.read(columns=names, use_threads=False)
+            return
+        for batch in source.iter_batches(READ_ROWS, columns=names, use_threads=False):
+            yield pa.Table.from_batches([batch])
+
+
+def _lacks(metadata: pq.FileMetaData, wanted: frozenset[str]) -> bool:
+    statistics = column_statistics(metadata, "key")
+    return statistics is not None and all(low == high and low not in wanted for low, high in statistics)
+
+
+def _csv(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.Table]:
+    schema = SCHEMAS[file.kind]
+    options = pa_csv.ConvertOptions(
+        column_types={field.name: _plain(field.type) for field in schema},
+        include_columns=schema.names,
+        include_missing_columns=True,
+    )
+    with _unpacked(file, content) as stream:
+        for batch in pa_csv.open_csv(stream, convert_options=options):
+            yield pa.Table.from_batches([batch])
+
+
+def _json_lines(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.Table]:
+    if file.kind in EVENT_KINDS:
+        yield _event_lines(file, content)
+        return
+    schema = pa.schema([(field.name, _plain(field.type)) for field in SCHEMAS[file.kind]])
+    options = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    with _unpacked(file, content) as stream:
+        for batch in pa_json.open_json(stream, parse_options=options):
+            yield pa.Table.from_batches([batch])
+
+
+def _event_lines(file: SourceFile, content: Content) -> pa.Table:
+    """Read whole events in canonical JSON, one a line, as the log of a run holds them."""
+    rows = []
+    with _unpacked(file, content) as stream:
+        for row, line in enumerate(stream.read().splitlines(), 1):
+            try:
+                event = decode(line)
+            except RefusedError as error:
+                raise ArchiveError(f"{file.path}: line {row:,}: {error}") from None
+            rows.append((event.id, event.key, event.occurred_at, event.observed_at, line))
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMAS[file.kind])
+    fields = [(field.name, _plain(field.type)) for field in SCHEMAS[file.kind]]
+    return pa.table(
+        [pa.array(values, kind) for values, (_, kind) in zip(columns, fields, strict=True)],
+        names=[name for name, _ in fields],
+    )
+
+
+_READERS: dict[str, Callable[[SourceFile, Content, frozenset[str]], Iterator[pa.Table]]] = {
+    "parquet": _parquet,
+    "csv": _csv,
+    "jsonl": _json_lines,
+}
+
+
+def _unpacked(file: SourceFile, content: Content) -> pa.NativeFile:
+    return pa.input_stream(content, compression="gzip" if file.name.endswith(".gz") else None)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_dictionary(kind) else kind
+
+
+def _conforming(file: SourceFile, table: pa.Table, row: int) -> pa.Table:
+    """Check names, types and missing values against the schema; fill in what may be left out."""
+    schema = SCHEMAS[file.kind]
+    columns = [_column(file, table, field, row) for field in schema]
+    return pa.table(columns, names=schema.names)
+
+
+def _column(file: SourceFile, table: pa.Table, field: pa.Field, row: int) -> pa.ChunkedArray | pa.Array:
+    name, kind = field.name, _plain(field.type)
+    if name not in table.column_names:
+        if name in OPTIONAL:
+            return pa.array([OPTIONAL[name]] * table.num_rows, kind)
+        raise ArchiveError(f"{file.path}: column {name} is missing")
+    column = table[name]
+    if _plain(column.type) != kind:
+        raise ArchiveError(
+            f"{file.path}: column {name} is {column.type}, where an archive holds {kind};"
+            " bring the file in with `quorum import`"
+        )
+    if column.null_count:
+        if name in OPTIONAL:
+            return pc.fill_null(column, OPTIONAL[name])
+        at = row + int(np.argmax(column.is_null().to_numpy())) + 1
+        raise ArchiveError(f"{file.path}: row {at:,}: {name} is missing")
+    return column

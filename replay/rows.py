@@ -1,0 +1,122 @@
+"""Market events as columns, and their total order: (observed_at, rank, instrument, number, kind or interval).
+
+Rows are what the sources read and the merge orders; a frame is a slice of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.frame import BAR, TRADE, Floats, Frame, Ints
+from connectors.columns import Mask
+from schemas.base import NS_PER_S
+
+TICK_RANK, BAR_RANK = 3, 4
+"""At the same time, ticks come before bars; trades and quotes stand in one rank."""
+MAX_INSTRUMENTS = 64
+"""Of a book; see `schemas.book`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Columns of equal length, as in `agents.frame.Frame`."""
+
+    kind: Ints
+    instrument: Ints
+    number: Ints
+    occurred_at: Ints
+    observed_at: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.kind)
+
+    def at(self, which: slice | Ints | Mask) -> Rows:
+        """Give the rows of a slice as a view, of an index array or a mask as a copy."""
+        return Rows(
+            self.kind[which],
+            self.instrument[which],
+            self.number[which],
+            self.occurred_at[which],
+            self.observed_at[which],
+            self.values[which],
+        )
+
+    def frame(self, instruments: tuple[str, ...]) -> Frame:
+        """Give the rows as a frame; they must be in order."""
+        return Frame(
+            instruments,
+            self.kind,
+            self.instrument,
+            self.number,
+            self.occurred_at,
+            self.observed_at,
+            self.values,
+        )
+
+
+def concat(parts: Sequence[Rows]) -> Rows:
+    """Join rows end to end; at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        np.concatenate([rows.kind for rows in parts]),
+        np.concatenate([rows.instrument for rows in parts]),
+        np.concatenate([rows.number for rows in parts]),
+        np.concatenate([rows.occurred_at for rows in parts]),
+        np.concatenate([rows.observed_at for rows in parts]),
+        np.concatenate([rows.values for rows in parts]),
+    )
+
+
+def in_order(rows: Rows) -> Rows:
+    """Give the rows in the total order; the same rows where they are in it already.
+
+    Where times are distinct, or rows of equal time stand right already, a stable sort of the times is all: it is
+    ten times as fast as the sort by every key.
+    """
+    steps = np.diff(rows.observed_at)
+    if (steps < 0).any():
+        rows = rows.at(np.argsort(rows.observed_at, kind="stable"))
+        steps = np.diff(rows.observed_at)
+    ties = np.flatnonzero(steps == 0)
+    if len(ties) and not _ties_in_order(rows, ties):
+        place, detail = _place(rows), _detail(rows)
+        rows = rows.at(np.lexsort((detail, rows.number, place, rows.observed_at)))
+    return rows
+
+
+def series(rows: Rows) -> Ints:
+    """Number the series of each row: rows of equal series and number have the same id."""
+    interval_s = np.where(rows.kind == BAR, rows.values[:, 5], 0.0).astype(np.int64) // NS_PER_S
+    codes: Ints = (interval_s * MAX_INSTRUMENTS + rows.instrument) * 4 + rows.kind
+    return codes
+
+
+def _ties_in_order(rows: Rows, ties: Ints) -> bool:
+    pairs: Ints = np.union1d(ties, ties + 1)
+    tied = rows.at(pairs)
+    same_time = np.diff(tied.observed_at) == 0
+    ordered = np.zeros(len(pairs) - 1, np.bool_)
+    equal = same_time
+    for key in (_place(tied), tied.number, _detail(tied)):
+        step = np.diff(key)
+        ordered |= equal & (step > 0)
+        equal = equal & (step == 0)
+    return bool((ordered | equal | ~same_time).all())
+
+
+def _place(rows: Rows) -> Ints:
+    rank = np.where(rows.kind == BAR, BAR_RANK, TICK_RANK)
+    places: Ints = rank * MAX_INSTRUMENTS + rows.instrument
+    return places
+
+
+def _detail(rows: Rows) -> Ints:
+    """Tell apart what has the same number: trades before quotes, short bars before long ones."""
+    details: Ints = np.where(rows.kind == BAR, rows.values[:, 5].astype(np.int64), rows.kind - TRADE)
+    return details

@@ -1,0 +1,211 @@
+"""An archive as a replay sees it: market rows as frames, texts and commands as events, each in the total order.
+
+Everything is read lazily, in memory that does not grow with the archive, and checked on the way by the rules of
+`schemas.checks`. A file that breaks one stops the replay with the file, the row, the field and the value.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import msgspec
+
+from agents.frame import Frame
+from connectors.archive import MARKET_KINDS, TEXT_KINDS
+from replay.files import ALWAYS, READ_ROWS, SourceFile, extent, find_files, keys, lanes
+from replay.merge import Doubles, Stream, merge
+from replay.reading import RowReader
+from replay.records import read_events
+from replay.rows import Rows, concat
+from schemas.base import Event
+from schemas.book import Book
+from schemas.errors import ArchiveError
+
+WHOLE_BYTES = 8 << 20
+"""A file up to this size is read at once; a larger one in batches, and a second time for its digest."""
+GROUP_BYTES = 1 << 20
+"""Small files are read in groups of about this size, so that a year of daily files costs no more than one file."""
+AHEAD = 3
+"""Groups of a lane that are read before they are needed, by threads of which each waits for no other."""
+LANES_ROWS = 4 * READ_ROWS
+"""Rows that all lanes together read at a time."""
+
+
+class Input(msgspec.Struct, frozen=True):
+    """What a replay read: all files of one kind."""
+
+    path: str
+    kind: str
+    files: int
+    bytes: int
+    sha256: str
+    """Of the lines `SHA-256  NAME` of the files, sorted by name."""
+
+
+def open_archive(path: Path, book: Book, start_ns: int | None = None, end_ns: int | None = None) -> Archive:
+    """Open an archive, or a single file in archive columns, for what a book listens to.
+
+    Takes what was observed from `start_ns` to before `end_ns`. Raises ArchiveError where there is no archive, or no
+    row of the book's instruments in it.
+    """
+    start, end = start_ns or ALWAYS[0], ALWAYS[1] if end_ns is None else end_ns
+    archive = Archive(path, find_files(path, start, end), book, start, end)
+    archive.require_instruments()
+    return archive
+
+
+class Archive:
+    """See `open_archive`. Each call of `frames`, `texts`, `control` or `verdicts` reads anew from the start."""
+
+    def __init__(self, root: Path, files: Sequence[SourceFile], book: Book, start_ns: int, end_ns: int) -> None:
+        self.root = root
+        self.files = tuple(files)
+        self.instruments = tuple(instrument.id for instrument in book.instruments)
+        self.dropped = 0
+        """Market rows that the last reading left out as exact doubles of a row just before."""
+        self._book = book
+        self._window = (start_ns, end_ns)
+        self._reader = RowReader(self.instruments, start_ns, end_ns)
+        self._digests: dict[str, str] = {}
+
+    def frames(self, batch_rows: int = READ_ROWS, skip_rows: int = 0) -> Iterator[Frame]:
+        """Give the market rows in the total order, in frames of at most `batch_rows`, without the first `skip_rows`.
+
+        The sequence of rows is the same for every `batch_rows`. Raises ArchiveError at a row that cannot be true.
+        """
+        doubles = Doubles(self.instruments)
+        with ThreadPoolExecutor(2, "archive") as pool:
+            for merged in merge(self._streams(pool)):
+                rows = doubles.distinct(merged)
+                self.dropped = doubles.dropped
+                passed = min(skip_rows, len(rows))
+                skip_rows -= passed
+                for lo in range(passed, len(rows), batch_rows):
+                    yield rows.at(slice(lo, lo + batch_rows)).frame(self.instruments)
+
+    def texts(self) -> Iterator[Event]:
+        """Give tweets and news in the total order: those of the book's text keys, all where it names none."""
+        return self._events(TEXT_KINDS, frozenset(self._book.text.keys) or None)
+
+    def control(self) -> Iterator[Event]:
+        """Give the commands to this book in the total order."""
+        return self._events(("control",), frozenset((self._book.name,)))
+
+    def verdicts(self) -> Iterator[Event]:
+        """Give the recorded verdicts in the total order, whichever book they were asked for."""
+        return self._events(("verdicts",), None)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last `observed_at` of the market rows, to measure progress by."""
+        files = self._market_files()
+        lo, hi = min(file.lo for file in files), max(file.hi for file in files)
+        edges = [extent(file) for file in files if file.lo == lo or file.hi == hi]
+        times = [time for edge in edges if edge for time in edge]
+        start, end = self._window
+        return max(start, min(times)), min(end, max(times))
+
+    def inputs(self) -> list[Input]:
+        """Describe what the archive holds between the two times, kind by kind, with digests of the bytes."""
+        kinds = sorted({file.kind for file in self.files})
+        return [self._input(kind, [file for file in self.files if file.kind == kind]) for kind in kinds]
+
+    def require_instruments(self) -> None:
+        """Raise ArchiveError unless there is a row of one of the book's instruments."""
+        found: set[str] = set()
+        for file in self._market_files():
+            found |= keys(file)
+            if not found.isdisjoint(self.instruments):
+                return
+        held = f"it holds {', '.join(sorted(found))}" if found else "it holds no market data"
+        raise ArchiveError(f"{self.root}: has no row of {', '.join(self.instruments)} in the time asked for: {held}")
+
+    def _market_files(self) -> list[SourceFile]:
+        return [file for file in self.files if file.kind in MARKET_KINDS]
+
+    def _streams(self, pool: ThreadPoolExecutor) -> list[Stream]:
+        found = lanes(self._market_files())
+        read_rows = min(READ_ROWS, LANES_ROWS // max(1, len(found)) + 1)
+        return [Stream(lane[0].lo, self._read_ahead(lane, read_rows, pool)) for lane in found]
+
+    def _read_ahead(self, lane: Sequence[SourceFile], read_rows: int, pool: ThreadPoolExecutor) -> Iterator[Rows]:
+        """Give the rows of files that follow each other, while threads read the next ones."""
+        waiting: deque[tuple[Iterator[Rows], Future[tuple[Rows | None, bool]]]] = deque()
+        groups = iter(_groups(lane))
+        while True:
+            while len(waiting) < AHEAD and (group := next(groups, None)):
+                source = self._rows(group)
+                waiting.append((source, pool.submit(_pull, source, read_rows)))
+            if not waiting:
+                return
+            source, future = waiting.popleft()
+            rows, more = future.result()
+            if more:
+                waiting.appendleft((source, pool.submit(_pull, source, read_rows)))
+            if rows is not None:
+                yield rows
+
+    def _rows(self, files: Sequence[SourceFile]) -> Iterator[Rows]:
+        for file in files:
+            yield from self._reader.rows(file, self._content(file))
+
+    def _content(self, file: SourceFile) -> bytes | None:
+        """Read a small file whole, and take its digest on the way."""
+        try:
+            if file.path.stat().st_size > WHOLE_BYTES:
+                return None
+            data = file.path.read_bytes()
+        except OSError as error:
+            raise ArchiveError(f"{file.path}: cannot be read: {error.strerror}") from None
+        self._digests[file.name] = sha256(data).hexdigest()
+        return data
+
+    def _events(self, kinds: tuple[str, ...], wanted: frozenset[str] | None) -> Iterator[Event]:
+        files = [file for file in self.files if file.kind in kinds]
+        return read_events(lanes(files), wanted, *self._window)
+
+    def _input(self, kind: str, files: Sequence[SourceFile]) -> Input:
+        lines = [f"{self._digest(file)}  {file.name}\n" for file in sorted(files, key=lambda file: file.name)]
+        size = sum(file.path.stat().st_size for file in files)
+        return Input(
+            path=str(self.root),
+            kind=kind,
+            files=len(files),
+            bytes=size,
+            sha256=sha256("".join(lines).encode()).hexdigest(),
+        )
+
+    def _digest(self, file: SourceFile) -> str:
+        if file.name not in self._digests:
+            with file.path.open("rb") as stream:
+                self._digests[file.name] = file_digest(stream, "sha256").hexdigest()
+        return self._digests[file.name]
+
+
+def _groups(lane: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
+    group: list[SourceFile] = []
+    size = 0
+    for file in lane:
+        group.append(file)
+        size += file.path.stat().st_size
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _pull(source: Iterator[Rows], read_rows: int) -> tuple[Rows | None, bool]:
+    """Take at least `read_rows` rows; say whether there may be more."""
+    parts: list[Rows] = []
+    count = 0
+    for rows in source:
+        parts.append(rows)
+        count += len(rows)
+        if count >= read_rows:
+            return concat(parts), True
+    return (concat(parts) if parts else None), False

@@ -37,9 +37,7 @@ class Record(
 class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
     """The envelope. Times are int64 nanoseconds since the Unix epoch, UTC.
 
-    `occurred_at` explains (when it happened at the source), `observed_at` orders raw history (when we could
-    first know it), `seq` orders everything else (the position in the book's journal; for a derived event, of
-    the journal entry that led to it).
+    `occurred_at` explains, `observed_at` orders raw history, `seq` orders everything else.
     """
 
     id: Name
@@ -47,10 +45,13 @@ class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
     key: Name
     """Kafka key: the instrument (`BTC/USDT@binance`) of an input, otherwise instrument or book."""
     occurred_at: Time
+    """When it happened at the source."""
     observed_at: Time
+    """When we could first know it."""
     book: str = ""
     """The account that this event belongs to; empty on raw inputs, which belong to none."""
     seq: Count = 0
+    """Position in the book's journal; of a derived event, of the journal entry that led to it."""
     cause: str = ""
     """Id of the event that led to this one; empty on raw inputs."""
     v: PositiveInt = 1

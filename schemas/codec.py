@@ -59,7 +59,7 @@ class Catalogue:
     """
 
     def __init__(self, types: tuple[type[Event], ...], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
-        self._versions = {kind.__name__: _version(kind) for kind in types}
+        self._versions = {kind.__name__: version_of(kind) for kind in types}
         self._upcasters = upcasters
         union: Any = reduce(or_, types)
         self._decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(union)
@@ -126,7 +126,7 @@ class Catalogue:
         return record
 
 
-def _version(kind: type[Event]) -> int:
+def version_of(kind: type[Event]) -> int:
     """The version that a type declares as the default of its `v`."""
     field = next(field for field in msgspec.structs.fields(kind) if field.name == "v")
     version = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()

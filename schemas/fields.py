@@ -32,8 +32,10 @@ class Range(NamedTuple):
 
     low: float
     high: float
-    words: str
-    """Why another number is refused: "… is negative"."""
+    allows: str
+    """What a document says of it: "0 or more"."""
+    refusal: str
+    """What is said of another number: "… is negative"."""
     above: bool = False
     or_zero: bool = False
     """Zero is allowed besides, and means none."""
@@ -48,25 +50,36 @@ class Length(NamedTuple):
 
 
 INT64_MAX = 2**63 - 1
-ANY_INT = Range(-(2**63), INT64_MAX, "is beyond 64 bits")
-ANY_FLOAT = Range(-MAX_FLOAT, MAX_FLOAT, "is not a finite number")
-ANY_DECIMAL = Range(-MAX_FLOAT, MAX_FLOAT, "is not a finite number")
+ANY_INT = Range(-(2**63), INT64_MAX, "64 bits", "is beyond 64 bits")
+ANY_FLOAT = Range(-MAX_FLOAT, MAX_FLOAT, "", "is not a finite number")
+ANY_DECIMAL = ANY_FLOAT
 ANY_NAME = Length(0, MAX_NAME_CHARS, lines=False)
 
-_ABOVE_ZERO = Range(0, MAX_FLOAT, "is not above zero", above=True)
-_NOT_NEGATIVE = Range(0, MAX_FLOAT, "is negative")
-_TIME = Range(EARLIEST_NS + 1, LATEST_NS - 1, "is not a time in nanoseconds since 1970 (1971 to 2100 are taken)")
+_ABOVE_ZERO = Range(0, MAX_FLOAT, "above 0", "is not above zero", above=True)
+_NOT_NEGATIVE = Range(0, MAX_FLOAT, "0 or more", "is negative")
+_NOT_POSITIVE = Range(-MAX_FLOAT, 0, "0 or less", "is above zero")
+_TIME = Range(
+    EARLIEST_NS + 1,
+    LATEST_NS - 1,
+    "1971 to 2100",
+    "is not a time in nanoseconds since 1970 (1971 to 2100 are taken)",
+)
+_UNIT = Range(0, 1, "0 to 1", "is not between 0 and 1")
+_SCORE = Range(-1, 1, "-1 to 1", "is not between -1 and 1")
+_PERCENTAGE = Range(0, 100, "0 to 100", "is not between 0 and 100")
+_COUNT = Range(0, INT64_MAX, "0 or more", "is negative")
+_POSITIVE_INT = Range(1, INT64_MAX, "above 0", "is not above zero")
 
 PositiveFloat = Annotated[float, Meta(extra={"range": _ABOVE_ZERO})]
 NonNegativeFloat = Annotated[float, Meta(extra={"range": _NOT_NEGATIVE})]
-NonPositiveFloat = Annotated[float, Meta(extra={"range": Range(-MAX_FLOAT, 0, "is above zero")})]
-Share = Annotated[float, Meta(extra={"range": Range(0, 1, "is not between 0 and 1")})]
-Score = Annotated[float, Meta(extra={"range": Range(-1, 1, "is not between -1 and 1")})]
-Percentage = Annotated[float, Meta(extra={"range": Range(0, 100, "is not between 0 and 100")})]
+NonPositiveFloat = Annotated[float, Meta(extra={"range": _NOT_POSITIVE})]
+Share = Annotated[float, Meta(extra={"range": _UNIT})]
+Score = Annotated[float, Meta(extra={"range": _SCORE})]
+Percentage = Annotated[float, Meta(extra={"range": _PERCENTAGE})]
 PositiveDecimal = Annotated[Decimal, Meta(extra={"range": _ABOVE_ZERO})]
 NonNegativeDecimal = Annotated[Decimal, Meta(extra={"range": _NOT_NEGATIVE})]
-Count = Annotated[int, Meta(extra={"range": Range(0, INT64_MAX, "is negative")})]
-PositiveInt = Annotated[int, Meta(extra={"range": Range(1, INT64_MAX, "is not above zero")})]
+Count = Annotated[int, Meta(extra={"range": _COUNT})]
+PositiveInt = Annotated[int, Meta(extra={"range": _POSITIVE_INT})]
 Time = Annotated[int, Meta(extra={"range": _TIME})]
 TimeOrZero = Annotated[int, Meta(extra={"range": _TIME._replace(or_zero=True)})]
 Name = Annotated[str, Meta(extra={"length": Length(1, MAX_NAME_CHARS, lines=False)})]
@@ -81,5 +94,5 @@ UNPRINTABLE_IN_NAME = r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 a name they would only deceive whoever reads it in a terminal or a log."""
 UNPRINTABLE_IN_TEXT = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]"
 """A text may hold line breaks, tabs, and all else that people write, but nothing that steers a terminal."""
-PLAIN_DECIMAL = r"-?[0-9]{1,40}(\.[0-9]{1,40})?(E-[0-9]{1,2})?"
+PLAIN_DECIMAL = r"-?(0|[1-9][0-9]{0,39})([.][0-9]{1,40})?(E-[1-9][0-9]?)?"
 """How a decimal is written: `0.0000001` comes out as `1E-7`, and both are read."""

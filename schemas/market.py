@@ -41,4 +41,6 @@ class BarClosed(Event, frozen=True, kw_only=True):
     low: PositiveFloat
     close: PositiveFloat
     volume: NonNegativeFloat
+    """Base units traded."""
     interval_ns: PositiveInt
+    """Length of the bar, a whole number of seconds."""

@@ -80,7 +80,7 @@ def _number_test(exact: type[float], any_number: Range, bounds: Range) -> Test:
         if low <= value <= high or (or_zero and value == 0):
             return None
         known = any_number.low <= value <= any_number.high
-        return Fault("", f"{_shown(value)} {bounds.words if known else any_number.words}")
+        return Fault("", f"{_shown(value)} {bounds.refusal if known else any_number.refusal}")
 
     return test
 
@@ -98,7 +98,7 @@ def _decimal_test(bounds: Range) -> Test:
         if len(digits) > MAX_DECIMAL_DIGITS or places > MAX_DECIMAL_PLACES:
             return Fault("", f"{_shown(value)} has more than {MAX_DECIMAL_DIGITS} digits")
         if not bounds.low <= value <= bounds.high or (bounds.above and value == bounds.low):
-            return Fault("", f"{value} {bounds.words}")
+            return Fault("", f"{value} {bounds.refusal}")
         return None
 
     return test

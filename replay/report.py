@@ -1,0 +1,196 @@
+"""Writes `report.html`: one file that works offline and explains every trade that it lists down to the cited events.
+
+Tweets, news and model answers are hostile text: the templates escape all of them, data for scripts cannot end its
+element, and the page's policy lets only its own two scripts run and loads nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from replay import formats
+from replay.curves import monthly_returns
+from replay.decisions import LISTED, read_alerts, read_commands
+from replay.evidence import Evidence, explain_orders
+from replay.figures import Listed, figure
+from replay.log import JOURNAL
+from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS
+from replay.results import Results
+from replay.trades import RoundTrip
+from schemas.decisions import TradeProposed
+from schemas.texts import NewsPublished, TweetPosted
+from schemas.verdicts import InstructionPart, PricePart, TextPart
+
+TRADES_LISTED = 75
+"""First, last and largest round trips that a report lists, of each."""
+FEW_DAYS = 30
+"""Daily returns below which a ratio per year says little."""
+CONFIDENT = 1.96
+"""Standard errors on each side of a 95 % interval."""
+
+Text = TweetPosted | NewsPublished
+
+
+class Explained(NamedTuple):
+    """A listed round trip with the evidence of its orders."""
+
+    listed: Listed
+    entries: list[Evidence]
+    exits: list[Evidence]
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Write the report of a run."""
+    environment = Environment(
+        loader=PackageLoader("replay", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
+    environment.tests |= {name: _is_part(part) for name, part in _PARTS.items()}
+    trades = explained_trades(results)
+    chart = figure(results, [trade.listed for trade in trades])
+    scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": _asset("report.js")}
+    page = environment.get_template("report.html").render(
+        **_context(results, trades),
+        policy=_policy(scripts.values()),
+        css=Markup(_asset("report.css")),  # noqa: S704 - ours
+        scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704 - ours and plotly's
+        chart=script_json(chart),
+    )
+    path.write_text(page, encoding="utf-8", newline="\n")
+
+
+_FILTERS = ("number", "signed", "percent", "price", "span", "days", "moment", "day", "measured")
+_PARTS: dict[str, type[msgspec.Struct]] = {
+    "instruction": InstructionPart,
+    "price_part": PricePart,
+    "text_part": TextPart,
+}
+
+
+def _is_part(part: type[msgspec.Struct]) -> Any:  # noqa: ANN401 - jinja's own type of a test
+    return lambda value: isinstance(value, part)
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def script_json(value: object) -> Markup:
+    """Encode data for a `<script type="application/json">` so that nothing in it can end or open an element."""
+    text = msgspec.json.encode(value).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - made harmless above
+
+
+def _policy(scripts: Any) -> str:  # noqa: ANN401 - a dict's values
+    hashes = " ".join(f"'sha256-{b64encode(sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def explained_trades(results: Results) -> list[Explained]:
+    """Choose the round trips to list, in order of opening, and gather the evidence of their orders."""
+    trips = sorted([*results.ledger.closed, *results.ledger.open()], key=lambda t: (t.opened_at, t.instrument))
+    shown = [(i + 1, trips[i]) for i in chosen(trips)]
+    orders = {order: None for _, trip in shown for order in (*trip.entry_orders, *trip.exit_orders)}
+    evidence = explain_orders(results.run, orders.keys())
+
+    def of(ids: Sequence[str]) -> list[Evidence]:
+        return [evidence[id] for id in ids if id in evidence]
+
+    return [
+        Explained(Listed(number, trip, _why(entries), _why(exits)), entries, exits)
+        for number, trip in shown
+        for entries, exits in ((of(trip.entry_orders), of(trip.exit_orders)),)
+    ]
+
+
+def chosen(trips: Sequence[RoundTrip]) -> list[int]:
+    """Give the indices of the first, the last and the largest round trips, in order; all where they are few."""
+    count = len(trips)
+    if count <= 3 * TRADES_LISTED:
+        return list(range(count))
+    largest = sorted(range(count), key=lambda i: (-abs(trips[i].net), i))[:TRADES_LISTED]
+    return sorted({*range(TRADES_LISTED), *range(count - TRADES_LISTED, count), *largest})
+
+
+def _why(evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return ""
+    order, proposal = evidence[0].order, evidence[0].proposal
+    if order.role in ("stop", "target"):
+        return f"{order.role} at {formats.price(order.trigger_price)}"
+    return proposal.reason if proposal else "its proposal is not in the log"
+
+
+def _context(results: Results, trades: list[Explained]) -> dict[str, Any]:
+    summary, run = results.summary, results.run
+    texts: dict[str, Text] = run.pick(
+        JOURNAL, {event.cause for event in results.signals.kept_out}, TweetPosted, NewsPublished
+    )
+    return {
+        "s": summary,
+        "book": results.book,
+        "start_ns": int(results.marks.times[0]),
+        "end_ns": int(results.marks.times[-1]),
+        "notes": _notes(results),
+        "curve_metrics": CURVE_METRICS,
+        "activity_metrics": ACTIVITY_METRICS,
+        "months": monthly_returns(results.marks.times, results.marks.equity),
+        "trades": trades,
+        "trades_total": len(results.ledger.closed) + summary.open_trades,
+        "trades_each": TRADES_LISTED,
+        "listed": LISTED,
+        "refusals": results.rulings.refusals,
+        "proposals": run.pick("proposals", {r.proposal for r in results.rulings.refusals}, TradeProposed),
+        "breakers": results.rulings.breakers,
+        "kept_out": results.signals.kept_out,
+        "texts": texts,
+        "alerts": read_alerts(run),
+        "commands": read_commands(run),
+        "verdicts": sum(model.verdicts for model in summary.models.values()),
+        "failures": sum(sum(model.failed.values()) for model in summary.models.values()),
+        "cost_usd": sum(model.cost_usd for model in summary.models.values()),
+    }
+
+
+def _notes(results: Results) -> list[str]:
+    """Say what a careful reader should know before quoting a figure."""
+    summary, venue, notes = results.summary, results.book.venue, []
+    count, ratio, error = (
+        len(results.curve.daily),
+        summary.metrics["sharpe"],
+        summary.metrics["sharpe_standard_error"],
+    )
+    if ratio is not None and error is not None:
+        low, high = ratio - CONFIDENT * error, ratio + CONFIDENT * error
+        interval = f"{formats.number(low)} to {formats.number(high)}"
+        told = "includes zero: luck alone could have made this result" if low < 0 < high else "leaves out zero"
+        notes.append(f"The Sharpe ratio's 95 % interval, {interval} from {count} daily returns, {told}.")
+    if count < FEW_DAYS:
+        notes.append(f"With {count} daily returns, figures per year say little.")
+    if summary.open_trades:
+        still = "One round trip is" if summary.open_trades == 1 else f"{summary.open_trades} round trips are"
+        notes.append(f"{still} still open: in equity at the last price, in no measure of trades.")
+    share = "without a bound" if venue.max_volume_pct is None else f"up to {venue.max_volume_pct:g} % of volume"
+    notes.append(
+        f"Simulated fills: {venue.taker_bps:g} bps taker fee, {venue.maker_bps:g} bps maker fee, "
+        f"{venue.slippage_bps:g} bps slippage, {venue.latency_ms} ms latency each way, {share}."
+    )
+    return notes

@@ -1,0 +1,180 @@
+"""A finished run, read and measured: what `summary.json` says, and all that the report is made from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from agents.frame import Floats, Ints
+from replay.curves import Curve, buy_and_hold, daily_returns, deepest_drawdown
+from replay.decisions import (
+    ModelRecord,
+    QuestionRecord,
+    RiskRecord,
+    Rulings,
+    Signals,
+    TextRecord,
+    read_models,
+    read_rulings,
+    read_signals,
+)
+from replay.evidence import Reasons
+from replay.log import JOURNAL
+from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS, measure
+from replay.rundir import Prices, RunDir
+from replay.trades import Ledger, TradesCsv, iso, read_fills
+from schemas.accounting import EquityMarked, PositionChanged
+from schemas.base import NS_PER_DAY
+from schemas.book import Book
+from schemas.control import ClockTicked
+from schemas.errors import ArchiveError
+
+Values = dict[str, float | None]
+
+
+class DrawdownSpan(msgspec.Struct, kw_only=True):
+    """When the deepest drawdown was. `recovered_at` is null where the run ended below its peak."""
+
+    peak_at: str
+    trough_at: str
+    recovered_at: str | None
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What `summary.json` holds. All of it follows from the log and the archive, except `timing`."""
+
+    book: str
+    currency: str
+    instruments: tuple[str, ...]
+    start: str
+    end: str
+    days: float
+    interrupted: bool
+    """True where the run was stopped before its end: all figures are of the part that ran."""
+    log_sha256: str
+    start_equity: float
+    end_equity: float
+    open_trades: int
+    """Round trips that no fill has closed; the measures of trades leave them out."""
+    metrics: Values
+    buy_and_hold: Values
+    max_drawdown: DrawdownSpan | None
+    models: dict[str, ModelRecord]
+    questions: QuestionRecord
+    texts: TextRecord
+    risk: RiskRecord
+    run: dict[str, object]
+    """What the host says of the run: inputs, events, versions."""
+    timing: dict[str, object]
+    """What depends on the machine and the hour."""
+
+
+class Marks(NamedTuple):
+    """The equity marks as columns, the first at the start of the run."""
+
+    times: Ints
+    equity: Floats
+    cash: Floats
+    unrealised_pnl: Floats
+    realised_pnl: Floats
+    fees: Floats
+    gross_exposure: Floats
+
+
+class Results(NamedTuple):
+    """All that the report is made from."""
+
+    run: RunDir
+    book: Book
+    prices: Prices
+    marks: Marks
+    held: Floats
+    """Worth of buy and hold at the marks."""
+    curve: Curve
+    ledger: Ledger
+    signals: Signals
+    rulings: Rulings
+    summary: Summary
+
+
+def read_results(run: RunDir, facts: dict[str, object]) -> Results:
+    """Read a run, write its `trades.csv` on the way, and measure it."""
+    book, prices = run.book(), run.prices()
+    marks = _read_marks(run, book)
+    ledger = _read_ledger(run, book, prices)
+    instruments = tuple(instrument.id for instrument in book.instruments)
+    held = buy_and_hold(marks.times, prices, instruments, float(book.cash), book.venue.taker_bps)
+    curve = _curve(book, prices, marks.times, marks.equity)
+    signals, rulings = read_signals(run), read_rulings(run)
+    start, end = int(marks.times[0]), int(marks.times[-1])
+    orders = run.counts("orders").get("OrderRequested", 0)
+    activity = ledger.activity(marks.equity, marks.gross_exposure, orders, start, end)
+    deepest = deepest_drawdown(marks.times, marks.equity)
+    facts = dict(facts)
+    summary = Summary(
+        book=book.name,
+        currency=book.currency,
+        instruments=instruments,
+        start=iso(start),
+        end=iso(end),
+        days=round((end - start) / NS_PER_DAY, 6),
+        interrupted=bool(facts.pop("interrupted", False)),
+        log_sha256=str(facts.pop("log_sha256", "")),
+        start_equity=float(marks.equity[0]),
+        end_equity=float(marks.equity[-1]),
+        open_trades=len(ledger.open()),
+        metrics=measure(CURVE_METRICS, curve) | measure(ACTIVITY_METRICS, activity),
+        buy_and_hold=measure(CURVE_METRICS, _curve(book, prices, marks.times, held)),
+        max_drawdown=deepest
+        and DrawdownSpan(
+            peak_at=iso(deepest.peak_at),
+            trough_at=iso(deepest.trough_at),
+            recovered_at=None if deepest.recovered_at is None else iso(deepest.recovered_at),
+        ),
+        models=read_models(run),
+        questions=signals.questions,
+        texts=signals.texts,
+        risk=rulings.record,
+        timing=dict(facts.pop("timing", {})),  # type: ignore[call-overload] # the host gives a dict
+        run=facts,
+    )
+    return Results(run, book, prices, marks, held, curve, ledger, signals, rulings, summary)
+
+
+def _curve(book: Book, prices: Prices, times: Ints, values: Floats) -> Curve:
+    seen = [np.unique((at - 1) // NS_PER_DAY) for at, _ in prices.values()]
+    priced_days = np.unique(np.concatenate(seen)) if seen else np.empty(0, np.int64)
+    periods = book.periods_per_year
+    return Curve(times, values, daily_returns(times, values, periods, priced_days), periods)
+
+
+def _read_marks(run: RunDir, book: Book) -> Marks:
+    """Read the marks, with the book's cash at its first clock before them; of two at one time the last counts."""
+    rows: list[tuple[Any, ...]] = [
+        (m.observed_at, m.equity, m.cash, m.unrealised_pnl, m.realised_pnl, m.fees, m.gross_exposure)
+        for m in run.events("portfolio", EquityMarked)
+    ]
+    clock = next(run.events(JOURNAL, ClockTicked), None)
+    if clock is None:
+        raise ArchiveError(f"{run.root}: the run saw no event, so there is nothing to report")
+    if not rows or clock.observed_at < rows[0][0]:
+        rows.insert(0, (clock.observed_at, book.cash, book.cash, 0, 0, 0, 0))
+    times = np.array([row[0] for row in rows], np.int64)
+    kept = np.append(np.diff(times) > 0, True)
+    columns = [np.array([float(row[i]) for row in rows])[kept] for i in range(1, 7)]
+    return Marks(times[kept], *columns)
+
+
+def _read_ledger(run: RunDir, book: Book, prices: Prices) -> Ledger:
+    """Add up the fills, and write each to `trades.csv`."""
+    orders = {position.order for position in run.events("portfolio", PositionChanged)}
+    reasons = Reasons.read(run, orders)
+    words = {order: reasons.in_words(order) for order in orders}
+    ledger = Ledger(book)
+    with TradesCsv(run.root / "trades.csv") as table:
+        for fill in read_fills(run, book, prices):
+            ledger.add(fill)
+            table.write(fill, *words[fill.event.order])
+    return ledger

@@ -1,0 +1,106 @@
+"""The folder that a run leaves behind, read back: its book, its log, its prices.
+
+A pure reader that holds what it was asked for and nothing else: a log of a million lines is scanned as bytes,
+and only lines of the wanted types or ids are decoded. The log is our own: values are not checked again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.base import Event
+from schemas.book import Book
+from schemas.errors import ArchiveError
+
+E = TypeVar("E", bound=Event)
+Prices = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+"""Instrument to the times (ns, ascending) and values of its last prices."""
+
+_TYPE = b'{"type":"'
+_HEAD = re.compile(rb'\{"type":"(\w+)","id":"((?:[^"\\]|\\.)*)"')
+"""How every canonical line begins; the id as it is written, escapes and all."""
+
+
+class RunDir:
+    """The files of one run. Raises ArchiveError, with the path, where one is missing or cannot be read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def book(self) -> Book:
+        """Give the book that the run traded."""
+        path = self.root / "book.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Book)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ArchiveError(f"{path}: not the book of a run: {error}") from None
+
+    def events(self, topic: str, *types: type[E]) -> Iterator[E]:
+        """Give the events of these types in `log/TOPIC.jsonl`, in order; none where there is no such file."""
+        heads = tuple(_TYPE + cls.__name__.encode() + b'"' for cls in types)
+        yield from self._decoded(topic, types, (line for line in self._lines(topic) if line.startswith(heads)))
+
+    def pick(self, topic: str, ids: Collection[str], *types: type[E]) -> dict[str, E]:
+        """Give the events of these types whose id is among `ids`, by id."""
+        if not ids:
+            return {}
+        names = {cls.__name__.encode() for cls in types}
+        written = {msgspec.json.encode(id)[1:-1] for id in ids}
+        lines = (
+            line
+            for line in self._lines(topic)
+            if (head := _HEAD.match(line)) and head[2] in written and head[1] in names
+        )
+        return {event.id: event for event in self._decoded(topic, types, lines)}
+
+    def counts(self, topic: str) -> dict[str, int]:
+        """Count the events of a topic by type."""
+        counts = Counter(line[len(_TYPE) : line.find(b'"', len(_TYPE))].decode() for line in self._lines(topic))
+        return dict(sorted(counts.items()))
+
+    def prices(self) -> Prices:
+        """Give the last price of every instrument in every mark interval."""
+        path = self.root / "prices.parquet"
+        try:
+            table = pq.read_table(path, columns=["instrument", "time", "price"])
+        except (OSError, pa.ArrowException) as error:
+            raise ArchiveError(f"{path}: not the prices of a run: {error}") from None
+        names = table["instrument"].to_numpy()
+        times = table["time"].cast(pa.int64()).to_numpy()
+        values = table["price"].to_numpy()
+        order = np.lexsort((times, names))
+        names, times, values = names[order], times[order], values[order]
+        unique, starts = np.unique(names, return_index=True)
+        ends = [*starts[1:].tolist(), len(names)]
+        return {
+            str(name): (times[lo:hi], values[lo:hi]) for name, lo, hi in zip(unique, starts.tolist(), ends, strict=True)
+        }
+
+    def _lines(self, topic: str) -> Iterator[bytes]:
+        path = self.root / "log" / f"{topic}.jsonl"
+        if not (self.root / "log").is_dir():
+            raise ArchiveError(f"{self.root}: holds no log/ folder, so it is not the folder of a run")
+        if path.exists():
+            with path.open("rb") as file:
+                yield from file
+
+    def _decoded(self, topic: str, types: tuple[type[E], ...], lines: Iterable[bytes]) -> Iterator[E]:
+        decoder = cast("msgspec.json.Decoder[E]", msgspec.json.Decoder(cast("Any", reduce(or_, types))))
+        try:
+            for line in lines:
+                yield decoder.decode(line)
+        except msgspec.DecodeError as error:
+            path = self.root / "log" / f"{topic}.jsonl"
+            raise ArchiveError(f"{path}: a line is not a whole event ({error}); was it cut off?") from None

@@ -8,7 +8,7 @@ was observed by then is known. How frames are cut has no influence on the log.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import msgspec
@@ -180,8 +180,7 @@ class Engine:
         due, rank = self.desk.due, CLOCK_RANK
         if self._pending and self._pending[0][:2] < (due, rank):
             due, rank = self._pending[0][:2]
-        if (self.exchange.due, RANKS["fills"]) < (due, rank):
-            due, rank = self.exchange.due, RANKS["fills"]
+        due, rank = min((due, rank), (self.exchange.due, RANKS["fills"]))
         if self._horizon < due:
             due, rank = self._horizon, PAUSE_RANK
         return due, rank
@@ -199,12 +198,16 @@ class Engine:
             self._take(heappop(self._pending)[3])
 
     def _finish(self) -> None:
-        """Let what is under way come to its end, up to and including the next mark of the book's worth."""
+        """Let what is under way come to its end: the next mark of the book's worth, and every answer still out."""
         if self._pending:
             self._start(self._pending[0][0])
         last = self.desk.portfolio.state.due
         while self._started and not self.stop and self._next_due()[0] <= last:
             self._serve()
+        self._pending = [entry for entry in self._pending if TOPIC_OF[type(entry[3])] not in ARCHIVED]
+        heapify(self._pending)
+        while self._pending and not self.stop:
+            self._take(heappop(self._pending)[3])
 
     # Events
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import merge
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import msgspec
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
 from replay.cassette import RecordedVerdicts
-from replay.engine import Engine
+from replay.engine import RANKS, Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
 from replay.log import FileLog
@@ -25,12 +26,13 @@ from replay.outputs import finish
 from replay.pace import WallPacer
 from replay.prices import PriceSampler
 from replay.results import Summary
-from replay.sources import BATCH_ROWS, open_archive
-from schemas.base import derived_id
+from replay.sources import Archive, open_archive
+from schemas.base import Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import StoppedError
 from schemas.operations import ProcessingFailed
+from schemas.topics import TOPIC_OF
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +47,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     """Times real time; None is as fast as the machine can."""
     report: bool = True
-    batch_rows: int = BATCH_ROWS
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -92,7 +93,7 @@ class Run:
         if settings.speed is not None:
             engine.pacer = WallPacer(settings.speed, show)
         try:
-            for frame in engine.run(source.frames(settings.batch_rows), source.inputs()):
+            for frame in engine.run(source.frames(), archived_inputs(source)):
                 prices.take(frame, engine.now)
                 show()
         except StoppedError as error:
@@ -111,7 +112,8 @@ class Run:
             "market_events": engine.rows,
             "journal_entries": engine.seq,
             "coverage": self._gateway.coverage,
-            "archive": self._source.described(),
+            "archive": self._source.inputs(),
+            "doubles_dropped": self._source.dropped,
             "timing": {
                 "replayed_s": round(replayed_s, 3),
                 "events_per_s": round(engine.seq / replayed_s),
@@ -121,6 +123,11 @@ class Run:
             },
         }
         return finish(self.settings.out, facts, report=self.settings.report)
+
+
+def archived_inputs(source: Archive) -> Iterator[Event]:
+    """Merge an archive's texts and commands into the order of the journal."""
+    return merge(source.control(), source.texts(), key=lambda event: (event.observed_at, RANKS[TOPIC_OF[type(event)]]))
 
 
 def _peak_rss_mb() -> float:

@@ -266,9 +266,9 @@ class Breakers(MarketAgent[BreakersState]):
         yield from ()
 
     def on_consensus_failed(self, event: ConsensusFailed) -> Iterator[Event]:
-        """Count questions without a usable answer, in a row; a disagreement is an answer."""
+        """Count questions without a usable answer, in a row; a disagreement or an abstention is an answer."""
         limit = self.book.breakers.max_failed_votes
-        if event.reason == "disagreement":
+        if event.reason != "no_quorum":
             self.state.failed_votes = 0
         elif limit is not None:
             self.state.failed_votes += 1

@@ -1,12 +1,14 @@
 """Turns the verdicts on one question into one signal once enough models agree, or time runs out.
 
-The first verdict of a model counts, a late one does not. A failure is no vote; it never agrees with anything.
+The first verdict of a model counts, a late one does not. A failure is no vote, and neither is an abstention: they
+never agree with anything. Where too few models take a side, the fallback model's vote counts alone, if it has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum
+from typing import Literal
 
 import msgspec
 
@@ -104,7 +106,7 @@ class Consensus(Agent[ConsensusState]):
         self, cause: Event, question_id: str, question: OpenQuestion, *, time_is_up: bool = False
     ) -> Iterator[Event]:
         """Say what came of the question as soon as it is sure."""
-        votes = [vote for vote in question.votes.values() if not vote.failure]
+        votes = [vote for vote in question.votes.values() if takes_side(vote)]
         needed = self.book.consensus.agree
         waiting = 0 if time_is_up else len(question.models) - len(question.votes)
         counts = {action: sum(vote.action == action for vote in votes) for action in ACTIONS}
@@ -113,7 +115,9 @@ class Consensus(Agent[ConsensusState]):
                 yield self._reached(cause, question_id, question, action)
                 break
         else:
-            if max(counts.values()) + waiting >= needed:
+            fallback = self.book.consensus.fallback
+            fallback_may_come = waiting > 0 and fallback in question.models and fallback not in question.votes
+            if max(counts.values()) + waiting >= needed or fallback_may_come:
                 return
             yield self._without_agreement(cause, question_id, question, answered=len(votes))
         del self.state.open[question_id]
@@ -121,21 +125,27 @@ class Consensus(Agent[ConsensusState]):
 
     def _without_agreement(self, cause: Event, question_id: str, question: OpenQuestion, answered: int) -> Event:
         fallback = question.votes.get(self.book.consensus.fallback)
-        if answered < self.book.consensus.agree and fallback is not None and not fallback.failure:
+        if answered < self.book.consensus.agree and fallback is not None and takes_side(fallback):
             return self._reached(cause, question_id, question, fallback.action, only=fallback.model)
+        votes = _all_votes(question)
         return self.emit(
             ConsensusFailed,
             cause,
             question.instrument,
             instrument=question.instrument,
             question=question_id,
-            reason="disagreement" if answered >= self.book.consensus.agree else "no_quorum",
-            votes=_all_votes(question),
+            reason=self._why(answered, votes),
+            votes=votes,
         )
+
+    def _why(self, answered: int, votes: tuple[Vote, ...]) -> Literal["disagreement", "no_quorum", "abstained"]:
+        if answered >= self.book.consensus.agree:
+            return "disagreement"
+        return "no_quorum" if any(vote.failure for vote in votes) else "abstained"
 
     def _reached(self, cause: Event, question_id: str, question: OpenQuestion, action: Action, only: str = "") -> Event:
         """Agree on an action: mean confidence, and the most careful size, stop and target of those that agree."""
-        agreeing = [v for v in question.votes.values() if v.action == action and not v.failure]
+        agreeing = [v for v in question.votes.values() if v.action == action and takes_side(v)]
         if only:
             agreeing = [v for v in agreeing if v.model == only]
         verdicts = [question.verdicts[v.model] for v in agreeing]
@@ -160,6 +170,11 @@ class Consensus(Agent[ConsensusState]):
             stop_price=nearest_stop(stops) if stops and directed else None,
             target_price=nearest_target(targets) if targets and directed else None,
         )
+
+
+def takes_side(vote: Vote) -> bool:
+    """Tell whether a vote counts: it is no failure, and no abstention."""
+    return not vote.failure and (vote.action != "HOLD" or vote.confidence > 0.0)
 
 
 def _all_votes(question: OpenQuestion) -> tuple[Vote, ...]:

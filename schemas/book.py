@@ -90,7 +90,7 @@ class ConsensusSettings(Section, frozen=True, kw_only=True):
 
     agree: Count = 2
     fallback: str = ""
-    """The model whose vote alone counts when the others did not answer in time; empty holds."""
+    """The model whose vote counts alone where too few others take a side in time; empty holds."""
     min_confidence: Share = 0.0
     """A verdict below this counts as HOLD."""
 

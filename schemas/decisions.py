@@ -52,7 +52,10 @@ class NewsFlagged(Event, frozen=True, kw_only=True):
 
 
 class Vote(Record, frozen=True, kw_only=True):
-    """One model's part in a question: its verdict, or why there is none (then the action is HOLD)."""
+    """One model's part in a question: its verdict, or why there is none (then the action is HOLD).
+
+    HOLD with a confidence of 0 is an abstention: the model had nothing to go by, and agrees with nobody.
+    """
 
     model: Name
     action: Action
@@ -85,8 +88,8 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
 
     instrument: Name
     question: Name
-    reason: Literal["disagreement", "no_quorum"]
-    """No quorum: too few models gave a usable answer before the deadline."""
+    reason: Literal["disagreement", "no_quorum", "abstained"]
+    """No quorum: too few models gave a usable answer in time. Abstained: all answered, too few took a side."""
     votes: tuple[Vote, ...]
 
 

@@ -22,6 +22,7 @@ BAR, TRADE, QUOTE = 0, 1, 2
 WIDTH = 6
 """Values of a row: bar: open, high, low, close, volume, interval_ns; trade: price, size, side (1 buy, -1 sell, 0
 unknown), 0, 0, 0; quote: bid, ask, bid_size, ask_size, 0, 0."""
+MAX_NUMBER = 2**63 - 1
 MAX_NUMBER_DIGITS = 19
 _SIDES: tuple[Literal["unknown", "buy", "sell"], ...] = ("unknown", "buy", "sell")
 
@@ -147,13 +148,14 @@ class Frame:
             kind = QUOTE
             row = (quote.bid, quote.ask, quote.bid_size, quote.ask_size, 0.0, 0.0)
         tail = event.id.rpartition("/")[2]
-        number = int(tail) if tail.isdecimal() and len(tail) < MAX_NUMBER_DIGITS else 0
-        ours = event.id == market_id(event.key, kind_name(kind, int(row[5])), number)
+        number = int(tail) if tail.isdecimal() and len(tail) <= MAX_NUMBER_DIGITS else 0
+        ours = number <= MAX_NUMBER and event.id == market_id(event.key, kind_name(kind, int(row[5])), number)
+        began_at = event.occurred_at - int(row[5]) if kind == BAR else event.occurred_at
         return cls(
             instruments,
             np.array([kind], np.int64),
             np.array([instruments.index(event.key)], np.int64),
-            np.array([number if ours else event.occurred_at], np.int64),
+            np.array([number if ours else began_at], np.int64),
             np.array([event.occurred_at], np.int64),
             np.array([event.observed_at], np.int64),
             np.array([row], np.float64),

@@ -90,7 +90,7 @@ class Catalogue:
                 event = self._decoder.decode(payload)
                 record = _parsed(payload)
             else:
-                record = self._lifted(_parsed(payload), kind, version)
+                record = self._lifted(_parsed(payload), kind, version, event_id)
                 event = self._decoder.decode(msgspec.json.encode(record))
         except _UNREADABLE as error:
             raise _refusal(kind, event_id, error) from None
@@ -113,16 +113,16 @@ class Catalogue:
             raise RefusedError(head.type, "v", f"version {head.v!r} is not known (1 to {current} are)", event_id)
         return head.type, head.v, event_id
 
-    def _lifted(self, record: dict[str, Any], kind: str, version: int) -> dict[str, Any]:
+    def _lifted(self, record: dict[str, Any], kind: str, version: int, event_id: str) -> dict[str, Any]:
         for v in range(version, self._versions[kind]):
             upcaster = self._upcasters.get((kind, v))
             if upcaster is None:
-                raise RefusedError(kind, "v", f"no upcaster from version {v} to {v + 1}", str(record["id"]))
+                raise RefusedError(kind, "v", f"no upcaster from version {v} to {v + 1}", event_id)
             try:
                 record = {**upcaster(record), "v": v + 1}
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 reason = f"not a record of version {v}: its upcaster raised {type(error).__name__}: {error}"
-                raise RefusedError(kind, "v", reason) from error
+                raise RefusedError(kind, "v", reason, event_id) from error
         return record
 
 

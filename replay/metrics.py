@@ -60,10 +60,14 @@ def _metric(
 
 def measure(table: Sequence[Metric], sample: Curve | Activity) -> dict[str, float | None]:
     """Compute every measure of a table, rounded to 6 decimals; None where it has no value."""
-    return {metric.name: _rounded(metric.compute(sample)) for metric in table}
+    return {metric.name: _value(metric, sample) for metric in table}
 
 
-def _rounded(value: float | None) -> float | None:
+def _value(metric: Metric, sample: Curve | Activity) -> float | None:
+    try:
+        value = metric.compute(sample)
+    except OverflowError:  # beyond what a float can hold, as a ratio on an equity of 1e-200 is
+        return None
     if value is None or not isfinite(value):
         return None
     return value if isinstance(value, int) else round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0

@@ -184,7 +184,8 @@ def _notes(results: Results) -> list[str]:
         told = "includes zero: luck alone could have made this result" if low < 0 < high else "leaves out zero"
         notes.append(f"The Sharpe ratio's 95 % interval, {interval} from {count} daily returns, {told}.")
     if count < FEW_DAYS:
-        notes.append(f"With {count} daily returns, figures per year say little.")
+        returns = "one daily return" if count == 1 else f"{count} daily returns"
+        notes.append(f"With {returns}, figures per year say little.")
     if summary.open_trades:
         still = "One round trip is" if summary.open_trades == 1 else f"{summary.open_trades} round trips are"
         notes.append(f"{still} still open: in equity at the last price, in no measure of trades.")

@@ -83,7 +83,7 @@ class RunDir:
         order = np.lexsort((times, names))
         names, times, values = names[order], times[order], values[order]
         unique, starts = np.unique(names, return_index=True)
-        ends = [*starts[1:].tolist(), len(names)]
+        ends = [*starts[1:].tolist(), len(names)][: len(unique)]
         return {
             str(name): (times[lo:hi], values[lo:hi]) for name, lo, hi in zip(unique, starts.tolist(), ends, strict=True)
         }

@@ -7,7 +7,8 @@ differs is named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 
@@ -37,14 +38,14 @@ class Audited(msgspec.Struct, frozen=True):
 class Recorded:
     """The derived topics of a recorded log, compared line by line in the order in which they are made again."""
 
-    def __init__(self, root: Path) -> None:
-        """Open every topic's file."""
+    def __init__(self, root: Path, opened: ExitStack) -> None:
+        """Open every topic's file; they are closed with `opened`."""
         self._files: dict[str, IO[bytes]] = {}
         for topic in DERIVED_TOPICS:
             path = root / f"{topic}.jsonl"
             if not path.is_file():
                 raise ArchiveError(f"{path}: missing; a run's log holds every derived topic")
-            self._files[topic] = path.open("rb")
+            self._files[topic] = opened.enter_context(path.open("rb"))
         self.lines = 0
 
     def expect(self, event: Event) -> None:
@@ -60,10 +61,9 @@ class Recorded:
         self.lines += 1
 
     def end(self, last_seq: int) -> None:
-        """Raise DivergedError where a topic holds more than was rebuilt up to `last_seq`; close the files."""
+        """Raise DivergedError where a topic holds more than was rebuilt up to `last_seq`."""
         for topic, file in self._files.items():
             line = file.readline()
-            file.close()
             if line:
                 raise DivergedError(
                     f"{topic}.jsonl holds an event that the journal (to entry {last_seq}) does not lead to:"
@@ -78,20 +78,22 @@ def _shown(line: bytes) -> str:
 
 def audit(run_dir: Path, frames: Iterable[Frame], book: Book) -> Audited:
     """Rebuild a run. Raises DivergedError at the first difference, ArchiveError where the log cannot be read."""
-    recorded = Recorded(run_dir / "log")
     desk = Desk(book)
-    rebuild = _Rebuild(desk, recorded, frames)
-    entries = 0
-    for entry in _journal(run_dir / "log" / f"{JOURNAL}.jsonl"):
-        rebuild.rows_until(entry.seq)
-        rebuild.seq = entry.seq
-        rebuild.expect_all(desk.apply(entry))
-        entries += 1
-    recorded.end(rebuild.seq)
-    return Audited(entries, rebuild.rows, recorded.lines)
+    with ExitStack() as opened:
+        journal = opened.enter_context(closing(_journal(run_dir / "log" / f"{JOURNAL}.jsonl")))
+        recorded = Recorded(run_dir / "log", opened)
+        rebuild = _Rebuild(desk, recorded, frames)
+        entries = 0
+        for entry in journal:
+            rebuild.rows_until(entry.seq)
+            rebuild.seq = entry.seq
+            rebuild.expect_all(desk.apply(entry))
+            entries += 1
+        recorded.end(rebuild.seq)
+        return Audited(entries, rebuild.rows, recorded.lines)
 
 
-def _journal(path: Path) -> Iterator[Event]:
+def _journal(path: Path) -> Generator[Event, None, None]:
     """Read the journal's own entries; their positions must rise."""
     try:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -228,7 +229,12 @@ def column_statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any,
 def _parquet(file: SourceFile, content: Content, wanted: frozenset[str]) -> Iterator[pa.Table]:
     names = SCHEMAS[file.kind].names
     with pq.ParquetFile(content, read_dictionary=["key"]) as source:
-        if wanted and _lacks(source.metadata, wanted):
+        key = _only_key(source.metadata) if wanted else None
+        if key is not None and key not in wanted:
+            return
+        if key is not None and source.metadata.num_rows <= READ_ROWS:
+            table = source.read(columns=names[1:], use_threads=False)
+            yield table.add_column(0, "key", _repeated(key)[: table.num_rows])
             return
         if source.metadata.num_rows <= READ_ROWS:
             yield source.read(columns=names, use_threads=False)
@@ -237,9 +243,16 @@ def _parquet(file: SourceFile, content: Content, wanted: frozenset[str]) -> Iter
             yield pa.Table.from_batches([batch])
 
 
-def _lacks(metadata: pq.FileMetaData, wanted: frozenset[str]) -> bool:
-    statistics = column_statistics(metadata, "key")
-    return statistics is not None and all(low == high and low not in wanted for low, high in statistics)
+def _only_key(metadata: pq.FileMetaData) -> str | None:
+    """Give the key that all rows have, None where the file does not tell of such a one."""
+    bounds = {bound for pair in column_statistics(metadata, "key") or () for bound in pair}
+    return str(bounds.pop()) if len(bounds) == 1 else None
+
+
+@lru_cache
+def _repeated(key: str) -> pa.DictionaryArray:
+    """Give a column of one key, to be cut to length: it is quicker made than read."""
+    return pa.DictionaryArray.from_arrays(np.zeros(READ_ROWS, np.int32), [key])
 
 
 def _csv(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.Table]:
@@ -301,6 +314,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def _conforming(file: SourceFile, table: pa.Table, row: int) -> pa.Table:
     """Check names, types and missing values against the schema; fill in what may be left out."""
     schema = SCHEMAS[file.kind]
+    if table.schema.equals(schema) and not any(column.null_count for column in table.columns):
+        return table
     columns = [_column(file, table, field, row) for field in schema]
     return pa.table(columns, names=schema.names)
 

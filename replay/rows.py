@@ -98,16 +98,14 @@ def series(rows: Rows) -> Ints:
 
 
 def _ties_in_order(rows: Rows, ties: Ints) -> bool:
-    pairs: Ints = np.union1d(ties, ties + 1)
-    tied = rows.at(pairs)
-    same_time = np.diff(tied.observed_at) == 0
-    ordered = np.zeros(len(pairs) - 1, np.bool_)
-    equal = same_time
-    for key in (_place(tied), tied.number, _detail(tied)):
-        step = np.diff(key)
+    """Tell whether each row of `ties` stands rightly before the next one, whose time is the same."""
+    ordered = np.zeros(len(ties), np.bool_)
+    equal = ~ordered
+    for key in (_place(rows), rows.number, _detail(rows)):
+        step = key[ties + 1] - key[ties]
         ordered |= equal & (step > 0)
-        equal = equal & (step == 0)
-    return bool((ordered | equal | ~same_time).all())
+        equal &= step == 0
+    return bool((ordered | equal).all())
 
 
 def _place(rows: Rows) -> Ints:

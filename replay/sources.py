@@ -20,7 +20,7 @@ from replay.files import ALWAYS, READ_ROWS, SourceFile, extent, find_files, keys
 from replay.merge import Doubles, Stream, merge
 from replay.reading import RowReader
 from replay.records import read_events
-from replay.rows import Rows, concat
+from replay.rows import Rows
 from schemas.base import Event
 from schemas.book import Book
 from schemas.errors import ArchiveError
@@ -69,7 +69,7 @@ class Archive:
         """Market rows that the last reading left out as exact doubles of a row just before."""
         self._book = book
         self._window = (start_ns, end_ns)
-        self._reader = RowReader(self.instruments, start_ns, end_ns)
+        self._reader = RowReader(self.instruments, start_ns, end_ns, self._content)
         self._digests: dict[str, str] = {}
 
     def frames(self, batch_rows: int = READ_ROWS, skip_rows: int = 0) -> Iterator[Frame]:
@@ -134,24 +134,19 @@ class Archive:
 
     def _read_ahead(self, lane: Sequence[SourceFile], read_rows: int, pool: ThreadPoolExecutor) -> Iterator[Rows]:
         """Give the rows of files that follow each other, while threads read the next ones."""
-        waiting: deque[tuple[Iterator[Rows], Future[tuple[Rows | None, bool]]]] = deque()
+        waiting: deque[tuple[Iterator[Rows], Future[Rows | None]]] = deque()
         groups = iter(_groups(lane))
         while True:
             while len(waiting) < AHEAD and (group := next(groups, None)):
-                source = self._rows(group)
-                waiting.append((source, pool.submit(_pull, source, read_rows)))
+                source = self._reader.rows(group, read_rows)
+                waiting.append((source, pool.submit(next, source, None)))
             if not waiting:
                 return
             source, future = waiting.popleft()
-            rows, more = future.result()
-            if more:
-                waiting.appendleft((source, pool.submit(_pull, source, read_rows)))
+            rows = future.result()
             if rows is not None:
+                waiting.appendleft((source, pool.submit(next, source, None)))
                 yield rows
-
-    def _rows(self, files: Sequence[SourceFile]) -> Iterator[Rows]:
-        for file in files:
-            yield from self._reader.rows(file, self._content(file))
 
     def _content(self, file: SourceFile) -> bytes | None:
         """Read a small file whole, and take its digest on the way."""
@@ -197,15 +192,3 @@ def _groups(lane: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _pull(source: Iterator[Rows], read_rows: int) -> tuple[Rows | None, bool]:
-    """Take at least `read_rows` rows; say whether there may be more."""
-    parts: list[Rows] = []
-    count = 0
-    for rows in source:
-        parts.append(rows)
-        count += len(rows)
-        if count >= read_rows:
-            return concat(parts), True
-    return (concat(parts) if parts else None), False

@@ -48,7 +48,7 @@ OTHER_FIRST_PRICE = 100.0
 VOLATILITY = 0.0004
 """Standard deviation of a minute's return; half of the variance is common to all instruments."""
 REGIME_DAYS = 2
-REGIMES = ((0.02, 0.8), (-0.02, 1.3), (0.0, 0.7), (0.0, 1.5))
+REGIMES = ((0.01, 0.8), (-0.01, 1.3), (0.0, 0.7), (0.0, 1.5))
 """Drift a day and factor of the volatility; one of them holds for `REGIME_DAYS`."""
 NEWS_VOLUME, CRASH_VOLUME = 3.0, 20.0
 CRASH_AT_MIN, CRASH_MIN, REBOUND_MIN = 847, 4, 20

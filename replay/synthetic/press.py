@@ -15,10 +15,10 @@ from replay.synthetic.stories import Line
 from replay.synthetic.walk import Floats
 from schemas.base import NS_PER_MIN, NS_PER_S
 
-TRUE_SHARE = 0.8
-"""Of the glad and grim stories; the others do nothing to the price."""
+TRUE_SHARE, CONTRARY_SHARE = 0.55, 0.2
+"""Of the glad and grim stories; these move the price against their tone (it was expected), the rest not at all."""
 DULL_SHARE = 0.3
-EFFECT_MIN, EFFECT_RANGE = 0.006, 0.014
+EFFECT_MIN, EFFECT_RANGE = 0.002, 0.008
 DELAY_MIN, DELAY_RANGE_MIN = 3, 10
 RAMP_MIN, RAMP_RANGE_MIN = 20, 60
 CHATTER_PER_DAY = 6
@@ -55,11 +55,11 @@ def stories_of(scenario: Scenario, index: int, day: int) -> list[Story]:
 def _story(rng: np.random.Generator) -> Story:
     at, mood, truth, size, delay, ramp = rng.random(6).tolist()
     tone = 0 if mood < DULL_SHARE else 1 if mood < (1.0 + DULL_SHARE) / 2.0 else -1
-    effect = tone * (EFFECT_MIN + EFFECT_RANGE * size) if truth < TRUE_SHARE else 0.0
+    way = 1 if truth < TRUE_SHARE else -1 if truth < TRUE_SHARE + CONTRARY_SHARE else 0
     return Story(
         minute=int(at * MINUTES),
         tone=tone,
-        effect=effect,
+        effect=way * tone * (EFFECT_MIN + EFFECT_RANGE * size),
         delay_min=DELAY_MIN + int(delay * DELAY_RANGE_MIN),
         ramp_min=RAMP_MIN + int(ramp * RAMP_RANGE_MIN),
     )

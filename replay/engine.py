@@ -157,11 +157,18 @@ class Engine:
                 self.exchange.absorb(frame, lo, stop)
                 self._count(stop - lo, int(times[stop - 1]))
             if stop < end:
-                self._count(1, int(times[stop]))
-                self._push_all(self.exchange.on_row(frame, stop))
-                self._route(self.desk.speak(frame, stop, self.seq))
+                self._run_row(frame, stop)
                 stop += 1
             lo = stop
+
+    def _run_row(self, frame: Frame, row: int) -> None:
+        """Let the venue meet a row, then the desk: a fill known at the same time comes first, as ranks say."""
+        now = int(frame.observed_at[row])
+        self._push_all(self.exchange.on_row(frame, row))
+        while self._pending and self._pending[0][:2] < (now, MARKET_RANK):
+            self._take(heappop(self._pending)[3])
+        self._count(1, now)
+        self._route(self.desk.speak(frame, row, self.seq))
 
     def _count(self, rows: int, now: int) -> None:
         self.seq += rows

@@ -112,9 +112,10 @@ def step(row: Floats, kind: int, number: int, occurred_at: int, values: Floats, 
             bucket = float(number // interval_ns)
             if row[FEED] < FROM_BARS:
                 row[FEED], row[BUCKET] = FROM_BARS, -1.0
-            if bucket > row[BUCKET]:
-                row[BUCKET] = bucket
-                close_bar(row, values[1], values[2], values[3], settings)
+            if bucket <= row[BUCKET]:
+                return
+            row[BUCKET] = bucket
+            close_bar(row, values[1], values[2], values[3], settings)
         row[PRICE] = values[3]
         return
     price = values[0] if kind == TRADE else 0.5 * (values[0] + values[1])
@@ -238,6 +239,9 @@ class Features(MarketAgent[FeaturesState]):
         )
         for i in range(lo, hi) if frame.ids else ():
             state.ids[frame.instrument[i]] = frame.ids[i]
+        for k, last in enumerate(() if frame.ids else state.ids):
+            if last and (frame.instrument[lo:hi] == k).any():
+                state.ids[k] = ""
 
     def speak(self, frame: Frame, row: int, event: Event) -> Iterable[Event]:
         """Answer nothing."""
@@ -295,7 +299,7 @@ def _base(instrument: str) -> str:
 def rsi(row: Floats) -> float:
     """Relative strength index of an instrument's row, 0 to 100; 50 while nothing moved."""
     total = float(row[GAIN] + row[LOSS])
-    return 100.0 * float(row[GAIN]) / total if total > 0.0 else 50.0
+    return 100.0 * (float(row[GAIN]) / total) if total > 0.0 else 50.0
 
 
 def volatility(row: Floats) -> float:

@@ -39,7 +39,7 @@ class Frame:
     kind, instrument, number, occurred_at, observed_at: int64[n]. `number` is the source's own number of the event
     (trade id, update id; of a bar, its opening time in ns) and makes its id.
     values: float64[n, 6], C-contiguous, see WIDTH.
-    ids: the events' ids where their producer gave its own; empty where they follow from the number.
+    ids: of each row, the id where its producer gave its own, else empty; `()` where all follow from their numbers.
     features: float64[n, K], filled by the features agent: row i is its instrument's state after event i.
     """
 
@@ -83,7 +83,7 @@ class Frame:
 
     def id(self, row: int) -> str:
         """Give the id of the event that row `row` stands for."""
-        if self.ids:
+        if self.ids and self.ids[row]:
             return self.ids[row]
         name = kind_name(int(self.kind[row]), int(self.values[row, 5]))
         return market_id(self.instruments[self.instrument[row]], name, int(self.number[row]))

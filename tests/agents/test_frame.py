@@ -27,9 +27,10 @@ def rows(draw: st.DrawFn) -> Frame:
         QUOTE: [low, high, size, size, 0.0, 0.0],
     }[kind]
     observed_at = draw(st.integers(10**18, 2 * 10**18))
-    columns = [kind, draw(st.integers(0, 1)), draw(NUMBERS), observed_at - draw(st.integers(0, 10**9)), observed_at]
-    ints = [np.array([column], np.int64) for column in columns]
-    return Frame(INSTRUMENTS, *ints, np.array([values]))
+    occurred_at = observed_at - draw(st.integers(0, 10**9))
+    ints = (kind, draw(st.integers(0, 1)), draw(NUMBERS), occurred_at, observed_at)
+    a, b, c, d, e = (np.array([column], np.int64) for column in ints)
+    return Frame(INSTRUMENTS, a, b, c, d, e, np.array([values]))
 
 
 def same(left: Frame, right: Frame) -> bool:

@@ -6,7 +6,7 @@ hold the texts and prices and cite their ids. A log is read once for any number 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -63,24 +63,29 @@ def explain(run_dir: Path, order_id: str) -> Evidence:
 
 def explain_orders(run: RunDir, order_ids: Collection[str]) -> dict[str, Evidence]:
     """Give the evidence of several orders, by id; ids that are no order's are left out."""
-    reasons = Reasons.read(run, order_ids)
-    answers = reasons.answers
-    requests = run.pick("verdict-requests", {answer.cause for answer in answers.values()}, VerdictRequested)
-    venue = _venue_events(run, reasons.orders)
-    found = {}
-    for id, order in reasons.orders.items():
-        approval, proposal, signal = reasons.chain(order)
-        verdicts = tuple(answers[v.verdict] for v in (signal.votes if signal else ()) if v.verdict in answers)
-        found[id] = Evidence(
+    return gather(run, Reasons.read(run, order_ids), order_ids)
+
+
+def gather(run: RunDir, reasons: Reasons, order_ids: Iterable[str]) -> dict[str, Evidence]:
+    """Add to what is known of these orders the questions and the venue's answers."""
+    orders = {id: reasons.orders[id] for id in order_ids if id in reasons.orders}
+    chains = {id: reasons.chain(order) for id, order in orders.items()}
+    answers = {id: reasons.answers_to(signal) for id, (_, _, signal) in chains.items()}
+    causes = {answer.cause for given in answers.values() for answer in given}
+    requests = run.pick("verdict-requests", causes, VerdictRequested)
+    venue = _venue_events(run, orders)
+    return {
+        id: Evidence(
             order=order,
             venue=tuple(venue.get(id, ())),
-            approval=approval,
-            proposal=proposal,
-            consensus=signal,
-            verdicts=verdicts,
-            requests=tuple(requests[v.cause] for v in verdicts if v.cause in requests),
+            approval=chains[id][0],
+            proposal=chains[id][1],
+            consensus=chains[id][2],
+            verdicts=answers[id],
+            requests=tuple(requests[a.cause] for a in answers[id] if a.cause in requests),
         )
-    return found
+        for id, order in orders.items()
+    }
 
 
 def _venue_events(run: RunDir, orders: Collection[str]) -> dict[str, list[VenueEvent]]:
@@ -128,14 +133,29 @@ class Reasons:
         proposal = self.proposals.get(approval.proposal) if approval else None
         return approval, proposal, self.signals.get(proposal.consensus) if proposal else None
 
-    def in_words(self, order_id: str) -> tuple[str, tuple[str, ...]]:
-        """Say in a line why an order was placed, and give the ids of the verdicts behind it."""
+    def answers_to(self, signal: Signal | None) -> tuple[Answer, ...]:
+        """Give the verdicts that a vote counted."""
+        votes = signal.votes if signal else ()
+        return tuple(self.answers[vote.verdict] for vote in votes if vote.verdict in self.answers)
+
+    def why(self, order_id: str) -> str:
+        """Give the reason of an order in the words of its proposal."""
         order = self.orders.get(order_id)
         if order is None:
-            return "", ()
-        _, proposal, signal = self.chain(order)
-        words = f"{order.role}: {proposal.reason if proposal else 'no proposal in the log'}"
+            return "the order is not in the log"
+        proposal = self.chain(order)[1]
+        reason = proposal.reason if proposal else "the proposal is not in the log"
+        if order.trigger_price is None:
+            return reason
+        return f"{order.role} at {order.trigger_price:f}, placed with the entry: {reason}"
+
+    def in_words(self, order_id: str) -> tuple[str, tuple[str, ...]]:
+        """Say in a line why an order was placed and who voted for it, and give the ids of the verdicts."""
+        order = self.orders.get(order_id)
+        signal = self.chain(order)[2] if order else None
         votes = signal.votes if signal else ()
+        role = f"{order.role}: " if order and order.trigger_price is None else ""
+        words = role + self.why(order_id)
         if votes:
             words += " | " + "; ".join(self._vote_in_words(vote) for vote in votes)
         return _one_line(words), tuple(vote.verdict for vote in votes if vote.verdict)

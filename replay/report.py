@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 from replay import formats
 from replay.curves import monthly_returns
 from replay.decisions import LISTED, read_alerts, read_commands
-from replay.evidence import Evidence, explain_orders
+from replay.evidence import Evidence, gather
 from replay.figures import Listed, figure
 from replay.log import JOURNAL
 from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS
@@ -32,6 +32,8 @@ from schemas.verdicts import InstructionPart, PricePart, TextPart
 
 TRADES_LISTED = 75
 """First, last and largest round trips that a report lists, of each."""
+TRADES_MARKED = 1_000
+"""Most round trips that the chart marks; of more it marks the listed ones."""
 FEW_DAYS = 30
 """Daily returns below which a ratio per year says little."""
 CONFIDENT = 1.96
@@ -59,15 +61,19 @@ def write_report(results: Results, path: Path) -> None:
     )
     environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
     environment.tests |= {name: _is_part(part) for name, part in _PARTS.items()}
-    trades = explained_trades(results)
-    chart = figure(results, [trade.listed for trade in trades])
+    trades = numbered_trades(results)
+    listed = [trades[i] for i in chosen([trade.trip for trade in trades])]
+    marked = trades if len(trades) <= TRADES_MARKED else listed
     scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": _asset("report.js")}
     page = environment.get_template("report.html").render(
-        **_context(results, trades),
+        **_context(results),
+        trades=_explained(results, listed),
+        trades_total=len(trades),
+        trades_marked=len(marked),
         policy=_policy(scripts.values()),
         css=Markup(_asset("report.css")),  # noqa: S704 - ours
         scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704 - ours and plotly's
-        chart=script_json(chart),
+        chart=script_json(figure(results, marked)),
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 
@@ -104,21 +110,24 @@ def _policy(scripts: Any) -> str:  # noqa: ANN401 - a dict's values
     )
 
 
-def explained_trades(results: Results) -> list[Explained]:
-    """Choose the round trips to list, in order of opening, and gather the evidence of their orders."""
+def numbered_trades(results: Results) -> list[Listed]:
+    """Give all round trips in order of opening, numbered from 1, with their reasons."""
     trips = sorted([*results.ledger.closed, *results.ledger.open()], key=lambda t: (t.opened_at, t.instrument))
-    shown = [(i + 1, trips[i]) for i in chosen(trips)]
-    orders = {order: None for _, trip in shown for order in (*trip.entry_orders, *trip.exit_orders)}
-    evidence = explain_orders(results.run, orders.keys())
+    why = results.reasons.why
+    return [
+        Listed(n, trip, why(trip.entry_orders[0]), why(trip.exit_orders[0]) if trip.exit_orders else "")
+        for n, trip in enumerate(trips, start=1)
+    ]
+
+
+def _explained(results: Results, trades: Sequence[Listed]) -> list[Explained]:
+    orders = [id for trade in trades for id in (*trade.trip.entry_orders, *trade.trip.exit_orders)]
+    evidence = gather(results.run, results.reasons, orders)
 
     def of(ids: Sequence[str]) -> list[Evidence]:
         return [evidence[id] for id in ids if id in evidence]
 
-    return [
-        Explained(Listed(number, trip, _why(entries), _why(exits)), entries, exits)
-        for number, trip in shown
-        for entries, exits in ((of(trip.entry_orders), of(trip.exit_orders)),)
-    ]
+    return [Explained(t, of(t.trip.entry_orders), of(t.trip.exit_orders)) for t in trades]
 
 
 def chosen(trips: Sequence[RoundTrip]) -> list[int]:
@@ -130,16 +139,7 @@ def chosen(trips: Sequence[RoundTrip]) -> list[int]:
     return sorted({*range(TRADES_LISTED), *range(count - TRADES_LISTED, count), *largest})
 
 
-def _why(evidence: Sequence[Evidence]) -> str:
-    if not evidence:
-        return ""
-    order, proposal = evidence[0].order, evidence[0].proposal
-    if order.role in ("stop", "target"):
-        return f"{order.role} at {formats.price(order.trigger_price)}"
-    return proposal.reason if proposal else "its proposal is not in the log"
-
-
-def _context(results: Results, trades: list[Explained]) -> dict[str, Any]:
+def _context(results: Results) -> dict[str, Any]:
     summary, run = results.summary, results.run
     texts: dict[str, Text] = run.pick(
         JOURNAL, {event.cause for event in results.signals.kept_out}, TweetPosted, NewsPublished
@@ -153,8 +153,6 @@ def _context(results: Results, trades: list[Explained]) -> dict[str, Any]:
         "curve_metrics": CURVE_METRICS,
         "activity_metrics": ACTIVITY_METRICS,
         "months": monthly_returns(results.marks.times, results.marks.equity),
-        "trades": trades,
-        "trades_total": len(results.ledger.closed) + summary.open_trades,
         "trades_each": TRADES_LISTED,
         "listed": LISTED,
         "refusals": results.rulings.refusals,

@@ -94,6 +94,8 @@ class Results(NamedTuple):
     """Worth of buy and hold at the marks."""
     curve: Curve
     ledger: Ledger
+    reasons: Reasons
+    """Of every order that was filled."""
     signals: Signals
     rulings: Rulings
     summary: Summary
@@ -103,7 +105,8 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
     """Read a run, write its `trades.csv` on the way, and measure it."""
     book, prices = run.book(), run.prices()
     marks = _read_marks(run, book)
-    ledger = _read_ledger(run, book, prices)
+    reasons = Reasons.read(run, {position.order for position in run.events("portfolio", PositionChanged)})
+    ledger = _read_ledger(run, book, prices, reasons)
     instruments = tuple(instrument.id for instrument in book.instruments)
     held = buy_and_hold(marks.times, prices, instruments, float(book.cash), book.venue.taker_bps)
     curve = _curve(book, prices, marks.times, marks.equity)
@@ -140,7 +143,7 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
         timing=dict(facts.pop("timing", {})),  # type: ignore[call-overload] # the host gives a dict
         run=facts,
     )
-    return Results(run, book, prices, marks, held, curve, ledger, signals, rulings, summary)
+    return Results(run, book, prices, marks, held, curve, ledger, reasons, signals, rulings, summary)
 
 
 def _curve(book: Book, prices: Prices, times: Ints, values: Floats) -> Curve:
@@ -167,14 +170,11 @@ def _read_marks(run: RunDir, book: Book) -> Marks:
     return Marks(times[kept], *columns)
 
 
-def _read_ledger(run: RunDir, book: Book, prices: Prices) -> Ledger:
+def _read_ledger(run: RunDir, book: Book, prices: Prices, reasons: Reasons) -> Ledger:
     """Add up the fills, and write each to `trades.csv`."""
-    orders = {position.order for position in run.events("portfolio", PositionChanged)}
-    reasons = Reasons.read(run, orders)
-    words = {order: reasons.in_words(order) for order in orders}
     ledger = Ledger(book)
     with TradesCsv(run.root / "trades.csv") as table:
         for fill in read_fills(run, book, prices):
             ledger.add(fill)
-            table.write(fill, *words[fill.event.order])
+            table.write(fill, *reasons.in_words(fill.event.order))
     return ledger

@@ -29,8 +29,9 @@ Prices = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
 """Instrument to the times (ns, ascending) and values of its last prices."""
 
 _TYPE = b'{"type":"'
-_HEAD = re.compile(rb'\{"type":"(\w+)","id":"((?:[^"\\]|\\.)*)"')
-"""How every canonical line begins; the id as it is written, escapes and all."""
+_ID = b'","id":"'
+_ESCAPED = re.compile(rb'(?:[^"\\]|\\.)*')
+"""The inside of a JSON string."""
 
 
 class RunDir:
@@ -49,20 +50,16 @@ class RunDir:
 
     def events(self, topic: str, *types: type[E]) -> Iterator[E]:
         """Give the events of these types in `log/TOPIC.jsonl`, in order; none where there is no such file."""
-        heads = tuple(_TYPE + cls.__name__.encode() + b'"' for cls in types)
+        heads = _heads(types)
         yield from self._decoded(topic, types, (line for line in self._lines(topic) if line.startswith(heads)))
 
     def pick(self, topic: str, ids: Collection[str], *types: type[E]) -> dict[str, E]:
         """Give the events of these types whose id is among `ids`, by id."""
         if not ids:
             return {}
-        names = {cls.__name__.encode() for cls in types}
+        heads = _heads(types)
         written = {msgspec.json.encode(id)[1:-1] for id in ids}
-        lines = (
-            line
-            for line in self._lines(topic)
-            if (head := _HEAD.match(line)) and head[2] in written and head[1] in names
-        )
+        lines = (line for line in self._lines(topic) if line.startswith(heads) and _written_id(line) in written)
         return {event.id: event for event in self._decoded(topic, types, lines)}
 
     def counts(self, topic: str) -> dict[str, int]:
@@ -104,3 +101,18 @@ class RunDir:
         except msgspec.DecodeError as error:
             path = self.root / "log" / f"{topic}.jsonl"
             raise ArchiveError(f"{path}: a line is not a whole event ({error}); was it cut off?") from None
+
+
+def _heads(types: tuple[type[Event], ...]) -> tuple[bytes, ...]:
+    """Give how the lines of these types begin."""
+    return tuple(_TYPE + cls.__name__.encode() + b'","id":"' for cls in types)
+
+
+def _written_id(line: bytes) -> bytes:
+    """Give the id of a canonical line as it is written, escapes and all."""
+    start = line.index(_ID) + len(_ID)
+    end = line.index(b'"', start)
+    if line[end - 1 : end] != b"\\":
+        return line[start:end]
+    escaped = _ESCAPED.match(line, start)  # the quote may be a part of the id
+    return escaped[0] if escaped else b""

@@ -39,7 +39,7 @@ def check(event: Event, now: int | None = None) -> None:
     if fault is None and kind in _RULES:
         fault = _RULES[kind](event)
     if fault is not None:
-        raise RefusedError(kind.__name__, fault.path, fault.reason, event.id)
+        raise RefusedError(kind.__name__, fault.path, fault.reason, str(event.id))
 
 
 def _time_fault(event: Event, now: int | None) -> Fault | None:

@@ -160,6 +160,8 @@ def _list_test(test_item: Test) -> Test:
 
 def _map_test(test_name: Test, test_item: Test) -> Test:
     def test(value: dict[str, object]) -> Fault | None:
+        if type(value) is not dict:
+            return _wrong(value, "a map")
         if len(value) > MAX_ITEMS:
             return Fault("", f"{len(value):,} items is over the limit of {MAX_ITEMS}")
         for name, item in value.items():

@@ -168,7 +168,7 @@ def _wrapped(text: str) -> list[str]:
 def _layout(results: Results) -> dict[str, Any]:
     times, currency = results.marks.times, results.summary.currency
     edge = int(times[-1] - times[0]) // 100  # room for the markers at both ends
-    axis = {"automargin": True, "zeroline": False, "fixedrange": True}
+    axis = {"automargin": True, "zeroline": False, "fixedrange": True, "showspikes": False}
     return {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": "closest",

@@ -27,10 +27,10 @@
   function layout() {
     const line = colour("line"), soft = colour("soft");
     const out = structuredClone(data.layout);
-    out.paper_bgcolor = out.plot_bgcolor = "rgba(0,0,0,0)";
+    out.paper_bgcolor = out.plot_bgcolor = colour("card");
     out.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: soft };
     out.dragmode = isTouch ? false : "zoom";
-    out.hoverlabel = { bgcolor: colour("card"), bordercolor: line, font: { color: colour("ink"), size: 12 }, align: "left" };
+    out.hoverlabel = { bgcolor: colour("card"), bordercolor: line, font: { family: out.font.family, color: colour("ink"), size: 12 }, align: "left" };
     for (const name of ["xaxis", "yaxis", "yaxis2", "yaxis3"]) Object.assign(out[name], { gridcolor: line, linecolor: line, tickcolor: line, spikecolor: soft, spikethickness: 1, spikedash: "dot" });
     for (const name of ["yaxis", "yaxis3"]) out[name].type = logScale ? "log" : "linear";
     if (chart.layout) out.xaxis.range = chart.layout.xaxis.range;

@@ -15,7 +15,7 @@ def load_book(path: Path) -> Book:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BookError(f"{path}: no such file; `quorum new {path}` writes one") from None
+        raise BookError(f"{path}: no such file; `quorum new BOOK.yaml` writes a book") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BookError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:

@@ -51,7 +51,7 @@ def replay_progress() -> Iterator[Callable[[Reached], None]]:
 
 def print_summary(summary: Summary) -> None:
     """Print the figures that one looks for first."""
-    table = Table(title=f"{summary.book}: {summary.start} to {summary.end}", title_justify="left")
+    table = Table()
     table.add_column("")
     table.add_column("this book", justify="right")
     table.add_column("buy and hold", justify="right")
@@ -60,6 +60,7 @@ def print_summary(summary: Summary) -> None:
     for name in ("trades", "win_rate_pct", "profit_factor", "fees_paid"):
         table.add_row(name.replace("_pct", " %").replace("_", " "), _number(summary.metrics.get(name)), "")
     console = Console()
+    console.print(f"{summary.book}, {summary.start} to {summary.end}", highlight=False, soft_wrap=True)
     console.print(table)
     if summary.interrupted:
         console.print("[bold]Partial: the run was interrupted.[/bold]")

@@ -208,6 +208,7 @@ class Engine:
         """Let what is under way come to its end: the next mark of the book's worth, and every answer still out."""
         if self._pending:
             self._start(self._pending[0][0])
+        self._horizon = NEVER
         last = self.desk.portfolio.state.due
         while self._started and not self.stop and self._next_due()[0] <= last:
             self._serve()

@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 import backtrader as bt
 import pyarrow as pa
-from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Lap, Stopwatch, parse_workload, read_bars, write_report
+from peer import (
+    QUANTITY,
+    STARTING_CASH,
+    TAKER_FEE,
+    Lap,
+    Stopwatch,
+    parse_workload,
+    peak_rss_mb,
+    read_bars,
+    write_report,
+)
 
 DAY_NS = 86_400_000_000_000
 EPOCH_DAY = 719_163.0  # 1970-01-01 as backtrader counts: days, 0001-01-01 being 1
@@ -96,6 +106,7 @@ def _main() -> None:
         load=strategy.load,
         run=run,
         final_equity=cerebro.broker.getvalue(),
+        peak_rss_mb=peak_rss_mb(),
     )
 
 

@@ -19,7 +19,7 @@ from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Money, Price, Quantity
 from nautilus_trader.persistence.wranglers import BarDataWrangler
 from nautilus_trader.trading.strategy import Strategy
-from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, read_bars, write_report
+from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, peak_rss_mb, read_bars, write_report
 
 VENUE = Venue("SIM")
 
@@ -130,6 +130,7 @@ def _main() -> None:
         load=load,
         run=run,
         final_equity=cash + sum(p.unrealized_pnl(last_close).as_double() for p in open_positions),
+        peak_rss_mb=peak_rss_mb(),
     )
     engine.dispose()
 

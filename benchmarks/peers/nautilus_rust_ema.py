@@ -9,7 +9,7 @@ from typing import Self
 
 import nautilus_trader
 from nautilus_trader.core import nautilus_pyo3 as nautilus
-from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, read_bars, write_report
+from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, peak_rss_mb, read_bars, write_report
 
 VENUE = nautilus.Venue("SIM")
 USDT = nautilus.Currency.from_str("USDT")
@@ -140,6 +140,7 @@ def _main() -> None:
         load=load,
         run=run,
         final_equity=cash + sum(p.unrealized_pnl(last_close).as_double() for p in engine.cache.positions_open()),
+        peak_rss_mb=peak_rss_mb(),
     )
     engine.dispose()
 

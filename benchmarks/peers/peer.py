@@ -55,12 +55,22 @@ class Stopwatch:
 
 def parse_workload(engine: str) -> Workload:
     """Read the workload from the command line; a bad one ends the program with one sentence and status 2."""
+    parser = workload_parser(engine)
+    return checked_workload(parser, parser.parse_args())
+
+
+def workload_parser(engine: str) -> argparse.ArgumentParser:
+    """Build the parser of the arguments that every program takes."""
     parser = argparse.ArgumentParser(description=f"Run the EMA-cross book through {engine} and report its speed.")
     parser.add_argument("--bars", type=Path, required=True, metavar="FILE", help="one-minute bars, Parquet")
     parser.add_argument("--fast", type=int, required=True, metavar="N", help="period of the fast average, bars")
     parser.add_argument("--slow", type=int, required=True, metavar="N", help="period of the slow average, bars")
     parser.add_argument("--out-json", type=Path, required=True, metavar="FILE", help="where to write the report")
-    arguments = parser.parse_args()
+    return parser
+
+
+def checked_workload(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Workload:
+    """Take the workload from what was parsed, or end the program as `parse_workload` does."""
     if not 0 < arguments.fast < arguments.slow:
         parser.error(f"--fast must lie between 1 and --slow, not {arguments.fast} with --slow {arguments.slow}")
     if not arguments.bars.is_file():
@@ -90,8 +100,13 @@ def write_report(
     load: Lap,
     run: Lap,
     final_equity: float,
+    peak_rss_mb: int,
+    **more: object,
 ) -> None:
-    """Write the report of one run as a JSON object and print it; benchmarks/README.md says what each field holds."""
+    """Write the report of one run as a JSON object and print it; benchmarks/README.md says what each field holds.
+
+    `more` are the fields that only some programs have; they stand last.
+    """
     report = {
         "engine": engine,
         "version": version,
@@ -104,19 +119,20 @@ def write_report(
         "bars_per_s": round(bars / run.wall_s),
         "bars_per_cpu_s": round(bars / run.cpu_s),
         "final_equity": round(final_equity, 2),
-        "peak_rss_mb": round(_peak_rss_bytes() / BYTES_PER_MB),
+        "peak_rss_mb": peak_rss_mb,
+        **more,
     }
     text = json.dumps(report, indent=2)
     out_json.write_text(text + "\n")
     print(text)
 
 
-def _peak_rss_bytes() -> int:
-    """Read the process's high-water mark of resident memory from Linux's /proc.
+def peak_rss_mb() -> int:
+    """Read the process's high-water mark of resident memory, in 10^6 bytes, from Linux's /proc.
 
     Not `getrusage`: its `ru_maxrss` keeps the size of the process that started this one.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
+            return round(int(line.split()[1]) * 1024 / BYTES_PER_MB)
     raise RuntimeError("/proc/self/status has no VmHWM line; run the benchmark on Linux")

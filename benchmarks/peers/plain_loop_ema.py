@@ -5,7 +5,7 @@ It is no rival. It says what the others must report: the number of orders and th
 
 import platform
 
-from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, read_bars, write_report
+from peer import QUANTITY, STARTING_CASH, TAKER_FEE, Stopwatch, parse_workload, peak_rss_mb, read_bars, write_report
 
 
 def _main() -> None:
@@ -40,6 +40,7 @@ def _main() -> None:
         load=load,
         run=run,
         final_equity=cash + position * closes[-1],
+        peak_rss_mb=peak_rss_mb(),
     )
 
 

@@ -1,0 +1,193 @@
+"""The EMA-cross book in Quorum's replay, whole: archive in, merge, agents, risk, simulated exchange, log out.
+
+It takes the same arguments and leaves the same report as the peers, and with `--models` it also asks offline models
+every 15 minutes. Run it from the repository's root: `python -m benchmarks.quorum_ema`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from agents.frame import Frame
+from agents.pipeline import Desk
+from benchmarks.peers.peer import (
+    COLUMNS,
+    QUANTITY,
+    STARTING_CASH,
+    TAKER_FEE,
+    Lap,
+    Stopwatch,
+    Workload,
+    checked_workload,
+    peak_rss_mb,
+    workload_parser,
+    write_report,
+)
+from connectors.archive import ROW_GROUP_ROWS, SCHEMAS
+from connectors.voters import VOTERS, offline_voters
+from replay.cassette import RecordedVerdicts
+from replay.engine import Engine
+from replay.exchange import SimulatedExchange
+from replay.gateway import ReplayGateway
+from replay.log import FileLog
+from replay.sources import open_archive
+from replay.synthetic.walk import START_NS, Bars, bars_table
+from schemas.base import NS_PER_MIN
+from schemas.book import Book, parse_book
+from schemas.execution import OrderFilled
+
+INSTRUMENT = "BTC/USDT@sim"
+WARM_UP_BARS = 5_000
+"""Replayed before the clock starts, so that the kernels are compiled or read from numba's cache."""
+UNLIMITED_PCT = 1e6
+
+
+def ema_book(fast: int, slow: int, models: Sequence[str] = ()) -> Book:
+    """Build the book of benchmarks/README.md; each of `models` may veto an entry, as mode advisory has it.
+
+    The limits are wide open, and the venue neither delays, slips nor caps: an order fills at the next bar's open.
+    """
+    asked: dict[str, Any] = {
+        "models": {name: {"kind": name} for name in models},
+        "analysts": {"models": list(models), "every_min": 15},
+        "consensus": {"agree": 1},
+    }
+    return parse_book(
+        {
+            "name": "ema-cross",
+            "instruments": [{"id": INSTRUMENT, "lot_size": "0.001", "tick_size": "0.01", "min_notional": "0"}],
+            "cash": str(STARTING_CASH),
+            "features": {"ema_fast": fast, "ema_slow": slow},
+            "strategy": {"mode": "advisory"},
+            "risk": {
+                "order_quantity": str(QUANTITY),
+                "max_position_pct": UNLIMITED_PCT,
+                "max_exposure_pct": UNLIMITED_PCT,
+            },
+            "venue": {"taker_bps": TAKER_FEE * 1e4, "slippage_bps": 0.0, "latency_ms": 0, "max_volume_pct": None},
+            **(asked if models else {}),
+        }
+    )
+
+
+def archived(bars: Path) -> Path:
+    """Convert a market to one Parquet file in the columns of an archive, beside it, unless that was done before."""
+    path = bars.with_suffix(".archive.parquet")
+    if path.exists() and path.stat().st_mtime >= bars.stat().st_mtime:
+        return path
+    part = path.with_suffix(".part")
+    times = dict.fromkeys(("number", "occurred_at", "observed_at"), "DELTA_BINARY_PACKED")
+    with (
+        pq.ParquetFile(bars) as source,
+        pq.ParquetWriter(
+            part, SCHEMAS["bars"], compression="zstd", use_dictionary=["key", "interval_ns"], column_encoding=times
+        ) as archive,
+    ):
+        for batch in source.iter_batches(ROW_GROUP_ROWS):
+            bars_read = Bars(*(column.to_numpy() for column in batch.select(COLUMNS).columns))
+            archive.write_table(bars_table(bars_read, INSTRUMENT))
+    part.replace(path)
+    return path
+
+
+class Replay(NamedTuple):
+    """What one run came to, and how long it took from the archive's first byte to the log's digest."""
+
+    time: Lap
+    bars: int
+    orders: int
+    equity: Decimal
+    log_events: int
+    """Lines of the log: inputs that are not market data, and all that was derived."""
+    log_sha256: str
+
+
+def replayed(book: Book, frames: Iterable[Frame], out: Path, recorded: RecordedVerdicts) -> Replay:
+    """Replay frames through the whole pipeline, with the complete log written below `out`."""
+    watch = Stopwatch()
+    log = FileLog(out)
+    gateway = ReplayGateway(book, recorded, offline_voters(book))
+    engine = Engine(Desk(book), SimulatedExchange(book), gateway, log)
+    for _ in engine.run(frames):
+        pass
+    log_sha256 = log.close()
+    time = watch.lap()
+    log_events, orders = _counted(log.root)
+    return Replay(time, engine.rows, orders, engine.desk.portfolio.equity(), log_events, log_sha256)
+
+
+def _counted(log: Path) -> tuple[int, int]:
+    """Count a log's events, and among its inputs the fills: this venue fills an order whole."""
+    fill = b'{"type":"%b"' % OrderFilled.__name__.encode()
+    events = fills = 0
+    for path in log.glob("*.jsonl"):
+        with path.open("rb") as lines:
+            for line in lines:
+                events += 1
+                fills += line.startswith(fill)
+    return events, fills
+
+
+def _emptied(frames: deque[Frame]) -> Iterator[Frame]:
+    """Give frames that lie in memory, and let go of each once it is done: the desk adds its own columns to it."""
+    while frames:
+        yield frames.popleft()
+
+
+def _measure(workload: Workload, models: Sequence[str], out: Path) -> None:
+    book = ema_book(workload.fast, workload.slow, models)
+    path = archived(workload.bars)
+    nothing = RecordedVerdicts()
+    warm_up = open_archive(path, book, end_ns=START_NS + WARM_UP_BARS * NS_PER_MIN)
+    replayed(book, warm_up.frames(), out / "warm-up", nothing)
+    watch = Stopwatch()
+    archive = open_archive(path, book)
+    load = watch.lap()
+    whole = replayed(book, archive.frames(), out / "whole", nothing)
+    peak = peak_rss_mb()
+    again = {"in_memory": replayed(book, _emptied(deque(archive.frames())), out / "in-memory", nothing)}
+    if models:
+        recorded = RecordedVerdicts.load(out / "whole")
+        again["recorded"] = replayed(book, archive.frames(), out / "recorded", recorded)
+    if any(other.log_sha256 != whole.log_sha256 for other in again.values()):
+        raise RuntimeError(f"a second run left another log: {whole}, {again}")
+    more = {f"run_{name}_cpu_s": round(other.time.cpu_s, 3) for name, other in again.items()}
+    more |= {f"run_{name}_s": round(other.time.wall_s, 3) for name, other in again.items()}
+    write_report(
+        workload.out_json,
+        engine="Quorum",
+        version=version("quorum"),
+        fills_at="open of the next bar",
+        bars=whole.bars,
+        orders=whole.orders,
+        load=load,
+        run=whole.time,
+        final_equity=float(whole.equity),
+        peak_rss_mb=peak,
+        log_events=whole.log_events,
+        log_sha256=whole.log_sha256,
+        **more,
+    )
+
+
+def _main() -> None:
+    parser = workload_parser("Quorum")
+    parser.add_argument(
+        "--models", nargs="*", default=[], choices=sorted(VOTERS), help="offline models to ask every 15 minutes"
+    )
+    arguments = parser.parse_args()
+    workload = checked_workload(parser, arguments)
+    with TemporaryDirectory(prefix="quorum-benchmark-") as out:
+        _measure(workload, arguments.models, Path(out))
+
+
+if __name__ == "__main__":
+    _main()

@@ -6,7 +6,6 @@ import sys
 
 import typer
 
-from cli import demo, importing, new, replay, schema
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
@@ -23,7 +22,6 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
-importing.register(app)
 new.register(app)
 schema.register(app)
 

@@ -1,150 +1,38 @@
-"""Every field of every event, by table: what it takes at its bounds, and what it refuses beyond them.
-
-The tables repeat the bounds on purpose: a bound that is loosened in `schemas/` must be loosened here too.
-"""
+"""Every field of every event, by table: what it takes at its bounds, and what it refuses beyond them."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import cast
 
 import msgspec
 import pytest
-from msgspec import inspect
 
-from schemas.base import Event, Record
+from schemas.base import Event
 from schemas.checks import check
 from schemas.codec import decode, encode
 from schemas.control import RulesChanged
-from schemas.decisions import Clamp, ConsensusFailed, TradeApproved, Vote
 from schemas.errors import RefusedError
 from schemas.execution import OrderRequested
 from schemas.topics import EVENT_TYPES
-from schemas.verdicts import InstructionPart, PricePart, TextPart, VerdictGiven, VerdictRequested
+from schemas.verdicts import InstructionPart, VerdictGiven, VerdictRequested
+from tests.schemas.bounds import (
+    BAD_NUMBERS,
+    CASES,
+    GOOD_NUMBERS,
+    LIMITS,
+    LINES,
+    MAY_BE_EMPTY,
+    NAME_CHARS,
+    NUMBERS,
+    RECORDS,
+    TEXTS,
+    WORDS,
+    as_kind_of,
+    changed,
+    fields_of,
+    part_of,
+)
 from tests.schemas.samples import full
-
-PARTS: dict[type[Record], tuple[type[Event], str, int]] = {
-    Vote: (ConsensusFailed, "votes", 1),
-    Clamp: (TradeApproved, "clamps", 0),
-    InstructionPart: (VerdictRequested, "prompt", 0),
-    PricePart: (VerdictRequested, "prompt", 1),
-    TextPart: (VerdictRequested, "prompt", 3),
-}
-"""Where in a golden event such a part stands."""
-RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (*EVENT_TYPES, *PARTS)}
-
-NUMBERS = {
-    "above zero": """
-        TradeTicked.price TradeTicked.size QuoteTicked.bid QuoteTicked.ask
-        BarClosed.open BarClosed.high BarClosed.low BarClosed.close BarClosed.interval_ns
-        VerdictGiven.stop_price VerdictGiven.target_price VerdictGiven.horizon_ms
-        OrderRequested.quantity OrderRequested.limit_price OrderRequested.trigger_price
-        OrderFilled.quantity OrderFilled.price
-        ConsensusReached.stop_price ConsensusReached.target_price
-        TradeProposed.price TradeProposed.stop_price TradeProposed.target_price
-        TradeApproved.quantity TradeApproved.price TradeApproved.stop_price TradeApproved.target_price
-        ConfirmationRequested.quantity ConfirmationRequested.notional
-        OutcomeMeasured.horizon_ms PricePart.close""",
-    "not negative": """
-        QuoteTicked.bid_size QuoteTicked.ask_size BarClosed.volume TweetPosted.followers TweetPosted.retweets
-        VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.cost_usd VerdictGiven.latency_ms
-        VerdictFailed.cost_usd VerdictFailed.latency_ms OrderFilled.leaves_quantity
-        ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility
-        Clamp.before Clamp.after PositionChanged.average_price EquityMarked.gross_exposure
-        PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count""",
-    "not positive": "PricePart.drawdown",
-    "0 to 1": """
-        VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
-        Vote.confidence TradeProposed.conviction OutcomeMeasured.confidence""",
-    "-1 to 1": "NewsVetted.sentiment TextPart.sentiment PricePart.text_sentiment",
-    "0 to 100": "PricePart.rsi",
-    "time": "VerdictRequested.deadline_at ConfirmationRequested.expires_at PricePart.observed_at TextPart.observed_at",
-    "time or zero": "OrderRequested.expires_at BreakerTripped.until",
-    "any": """
-        OrderFilled.fee NewsFlagged.move_pct BreakerTripped.limit BreakerTripped.value Clamp.value
-        PositionChanged.quantity PositionChanged.realised_pnl PositionChanged.fee PositionChanged.cash
-        PositionChanged.total_realised_pnl PositionChanged.total_fees
-        EquityMarked.equity EquityMarked.cash EquityMarked.unrealised_pnl EquityMarked.realised_pnl
-        EquityMarked.fees OutcomeMeasured.return_pct
-        PricePart.return_since_ask PricePart.ema_fast PricePart.ema_slow""",
-}
-BAD_NUMBERS = {
-    "above zero": ("0", "-0.5", "-1"),
-    "not negative": ("-0.5", "-1", "-0.0001"),
-    "not positive": ("0.5", "1"),
-    "0 to 1": ("-0.01", "1.01", "-1", "2"),
-    "-1 to 1": ("-1.01", "1.01", "-2", "2"),
-    "0 to 100": ("-0.01", "100.01"),
-    "time": ("0", "-1", "1700000000", "1700000000000", "1700000000000000", "4102444800000000000"),
-    "time or zero": ("-1", "1", "1700000000", "1700000000000", "1700000000000000", "4102444800000000000"),
-    "any": (),
-}
-GOOD_NUMBERS = {
-    "above zero": ("1", "0.00000001"),
-    "not negative": ("0", "1"),
-    "not positive": ("0", "-1"),
-    "0 to 1": ("0", "0.5", "1"),
-    "-1 to 1": ("-1", "0", "1"),
-    "0 to 100": ("0", "100"),
-    "time": ("1700000000000000000", "31536000000000001", "4102444799999999999"),
-    "time or zero": ("0", "1700000000000000000"),
-    "any": ("0", "1", "-1"),
-}
-LINES = {
-    20_000: """
-        TweetPosted.text NewsPublished.text VerdictGiven.reasoning AlertRaised.text ProcessingFailed.error
-        InstructionPart.text TextPart.text""",
-    2_000: """
-        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail
-        OrderRejected.reason OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason
-        TradeDeclined.reason KillSwitchPulled.reason NewsFlagged.claim TradeProposed.reason TradeRejected.reason
-        RecordRefused.reason""",
-}
-"""Texts that may hold line breaks, by their limit; every other text is a name of one line."""
-NAME_CHARS = 512
-MAY_BE_EMPTY = """
-    TweetPosted.author TweetPosted.url NewsPublished.source NewsPublished.text NewsPublished.url
-    VerdictGiven.reasoning VerdictGiven.risk_note VerdictGiven.prompt_sha256 VerdictGiven.reply_sha256
-    VerdictFailed.detail VerdictFailed.prompt_sha256 OrderAccepted.venue_order OrderRejected.reason
-    OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason TradeDeclined.reason
-    KillSwitchPulled.reason NewsVetted.source NewsDiscarded.source NewsFlagged.source NewsFlagged.claim
-    Vote.verdict Vote.failure TradeProposed.reason TradeProposed.consensus TradeRejected.reason
-    TradeRejected.limit TradeRejected.limit_value TradeRejected.value AlertRaised.text ProcessingFailed.error
-    RecordRefused.reason InstructionPart.text TextPart.source TextPart.text"""
-
-
-def fields_of(*kinds: type) -> list[str]:
-    """`Record.field` of every own field whose golden value is of one of the types."""
-    found = []
-    for name, record in RECORDS.items():
-        shared = set(Event.__struct_fields__) if issubclass(record, Event) else set()
-        sample = part_of(record)
-        own = [field for field in record.__struct_fields__ if field not in shared]
-        found += [f"{name}.{field}" for field in own if type(getattr(sample, field)) in kinds]
-    return found
-
-
-def part_of(kind: type[Record]) -> Record:
-    if kind in PARTS:
-        event, field, index = PARTS[kind]
-        part = getattr(full(event), field)[index]
-        assert type(part) is kind
-        return part
-    assert issubclass(kind, Event)
-    return full(kind)
-
-
-def changed(place: str, value: object) -> tuple[Event, str]:
-    """The golden event in which the field has another value, and where a refusal must point."""
-    name, field = place.split(".")
-    record = RECORDS[name]
-    part = msgspec.structs.replace(part_of(record), **{field: value})
-    if isinstance(part, Event):
-        return part, field
-    kind, holder, index = PARTS[record]
-    parts = list(getattr(full(kind), holder))
-    parts[index] = part
-    return msgspec.structs.replace(full(kind), **{holder: tuple(parts)}), f"{holder}[{index}].{field}"
 
 
 def assert_refused(place: str, value: object) -> None:
@@ -160,25 +48,6 @@ def assert_taken(place: str, value: object) -> None:
     event, _ = changed(place, value)
     check(event)
     assert decode(encode(event)) == event
-
-
-def as_kind_of(place: str, number: str) -> float | Decimal | None:
-    """The number in the field's own type; None where that type can't hold it."""
-    name, field = place.split(".")
-    kind = type(getattr(part_of(RECORDS[name]), field))
-    if kind is int:
-        return int(number) if "." not in number else None
-    return kind(number)  # type: ignore[no-any-return]
-
-
-def is_word(place: str) -> bool:
-    """Whether the field takes one of a list of words."""
-    name, field = place.split(".")
-    info = cast("inspect.StructType", inspect.type_info(RECORDS[name]))
-    return any(found.name == field and isinstance(found.type, inspect.LiteralType) for found in info.fields)
-
-
-CASES = [(place, rule) for rule, places in NUMBERS.items() for place in places.split()]
 
 
 def test_the_tables_name_every_field_once() -> None:
@@ -225,11 +94,6 @@ def test_a_decimal_must_be_finite_and_of_bounded_length(place: str) -> None:
         assert_refused(place, Decimal(number))
     for value in (1.0, 1, "1"):
         assert_refused(place, value)
-
-
-WORDS = [place for place in fields_of(str) if is_word(place)]
-TEXTS = [place for place in fields_of(str) if not is_word(place)]
-LIMITS = {place: limit for limit, places in LINES.items() for place in places.split()}
 
 
 @pytest.mark.parametrize("place", TEXTS)

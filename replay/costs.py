@@ -1,0 +1,92 @@
+"""The simulated exchange's arithmetic: fees, slippage, size on offer, and the trading rules that an order must keep.
+
+All results are exact decimals on the instrument's steps; a price that must be rounded is rounded against the order.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Literal
+
+from agents.money import CONTEXT, ZERO, exact, floor_to_step, percent_of, plain
+from schemas.book import Instrument, VenueSettings
+from schemas.execution import OrderRequested, OrderType, Side
+
+Liquidity = Literal["maker", "taker"]
+
+FEE_STEP = Decimal("1E-8")
+"""Fees are rounded half to even to this, the finest step that venues book."""
+_TEN_THOUSAND = Decimal(10_000)
+_PRICE_FIELD: dict[OrderType, str] = {
+    "market": "",
+    "limit": "limit_price",
+    "stop": "trigger_price",
+    "take_profit": "trigger_price",
+}
+
+
+class Costs:
+    """What a fill costs at this venue: fees, slippage, and how much of a row one order may take."""
+
+    def __init__(self, venue: VenueSettings) -> None:
+        """Turn basis points into exact factors."""
+        slip = CONTEXT.divide(exact(venue.slippage_bps), _TEN_THOUSAND)
+        self._factor: dict[Side, Decimal] = {
+            "buy": CONTEXT.add(Decimal(1), slip),
+            "sell": CONTEXT.subtract(Decimal(1), slip),
+        }
+        self._rate: dict[Liquidity, Decimal] = {
+            "maker": CONTEXT.divide(exact(venue.maker_bps), _TEN_THOUSAND),
+            "taker": CONTEXT.divide(exact(venue.taker_bps), _TEN_THOUSAND),
+        }
+        self._max_volume_pct = venue.max_volume_pct
+
+    def slipped(self, price: float, side: Side, tick: Decimal) -> Decimal:
+        """Move a price against the order by the slippage and then to the next tick against it.
+
+        It may so lie outside of what the row showed; it is never better than that, and never below one tick.
+        """
+        return against(CONTEXT.multiply(exact(price), self._factor[side]), side, tick)
+
+    def fee(self, price: Decimal, quantity: Decimal, multiplier: Decimal, liquidity: Liquidity) -> Decimal:
+        """Give the fee on the notional, in the book's currency."""
+        notional = CONTEXT.multiply(CONTEXT.multiply(price, quantity), multiplier)
+        fee = CONTEXT.multiply(notional, self._rate[liquidity])
+        return plain(fee.quantize(FEE_STEP, ROUND_HALF_EVEN, CONTEXT))
+
+    def available(self, wanted: Decimal, size: float, lot: Decimal) -> Decimal:
+        """Cut a quantity to what one order may take of a row of this size, in whole lots."""
+        if self._max_volume_pct is None:
+            return wanted
+        most = percent_of(exact(size), self._max_volume_pct)
+        return wanted if wanted <= most else plain(floor_to_step(most, lot))
+
+
+def against(price: Decimal, side: Side, tick: Decimal) -> Decimal:
+    """Round to a tick, up for a buyer and down for a seller, at least one tick."""
+    floor = floor_to_step(price, tick)
+    if side == "buy":
+        return floor if floor == price else CONTEXT.add(floor, tick)
+    return floor or tick
+
+
+def refusal(order: OrderRequested, instrument: Instrument, last_price: float) -> str:
+    """Say why the trading rules of an instrument refuse an order; empty where they allow it.
+
+    A market order is valued at `last_price`, float in quote units; where none was seen (0), its value is not checked.
+    """
+    quantity = order.quantity
+    if quantity <= ZERO or CONTEXT.remainder(quantity, instrument.lot_size):
+        return f"quantity {quantity} is not a multiple of the lot size {instrument.lot_size}"
+    name = _PRICE_FIELD[order.order_type]
+    price: Decimal | None = getattr(order, name) if name else exact(last_price)
+    if price is None:
+        return f"a {order.order_type} order needs a {name}"
+    if name and (price <= ZERO or CONTEXT.remainder(price, instrument.tick_size)):
+        return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
+    if order.reduce_only or not price:
+        return ""
+    notional = CONTEXT.multiply(CONTEXT.multiply(price, quantity), instrument.multiplier)
+    if notional < instrument.min_notional:
+        return f"notional {plain(notional)} is below the minimum of {instrument.min_notional}"
+    return ""

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from connectors import archive as archive_module
+from connectors.archive import SCHEMAS, discard, write
+from schemas.base import NS_PER_DAY, NS_PER_MIN
+from schemas.errors import ArchiveError
+from tests.replay.archives import BTC, DAY, ETH, bar, table, trade, tweet
+
+
+def listing(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.*"))}
+
+
+def test_rows_lie_sorted_in_folders_of_their_utc_day(tmp_path: Path) -> None:
+    last = bar(minute=1439)  # closes at midnight, so it is the next day's
+    paths = write(tmp_path, "bars", table("bars", [bar(day=1, minute=5), last, bar(minute=1), bar()]), "a")
+    assert [path.parent.relative_to(tmp_path).as_posix() for path in paths] == [
+        "bars/year=2017/month=07/day=14",
+        "bars/year=2017/month=07/day=15",
+    ]
+    first, second = (pq.ParquetFile(path).read() for path in paths)
+    assert first["number"].to_pylist() == [DAY, DAY + NS_PER_MIN]
+    assert second["number"].to_pylist() == [DAY + 1439 * NS_PER_MIN, DAY + NS_PER_DAY + 5 * NS_PER_MIN]
+    assert first.schema.equals(SCHEMAS["bars"])
+
+
+def test_ticks_lie_in_folders_of_their_hour(tmp_path: Path) -> None:
+    rows = [trade(number=i, at=DAY + i * 30 * NS_PER_MIN) for i in range(4)]
+    paths = write(tmp_path, "trades", table("trades", rows), "a")
+    assert [str(path.parent.relative_to(tmp_path))[-15:] for path in paths] == [
+        "/day=14/hour=00",
+        "/day=14/hour=01",
+    ]
+    assert all(path.name.startswith("trades-") for path in paths)
+
+
+def test_a_file_names_only_the_keys_it_holds(tmp_path: Path) -> None:
+    paths = write(tmp_path, "bars", table("bars", [bar(BTC), bar(ETH, day=1)]), "a")
+    assert [pq.ParquetFile(path).read()["key"].unique().to_pylist() for path in paths] == [[BTC], [ETH]]
+    statistics = [pq.read_metadata(path).row_group(0).column(0).statistics for path in paths]
+    assert [(each.min, each.max) for each in statistics] == [(BTC, BTC), (ETH, ETH)]
+
+
+def test_the_same_source_twice_counts_once_and_another_is_added(tmp_path: Path) -> None:
+    write(tmp_path, "bars", table("bars", [bar(), bar(minute=1)]), "a")
+    before = listing(tmp_path)
+    write(tmp_path, "bars", table("bars", [bar(), bar(minute=1)]), "a")
+    assert listing(tmp_path) == before
+    write(tmp_path, "bars", table("bars", [bar(ETH)]), "b")
+    assert len(listing(tmp_path)) == 2
+
+
+def test_what_a_source_no_longer_has_can_be_discarded(tmp_path: Path) -> None:
+    write(tmp_path, "bars", table("bars", [bar(), bar(day=1)]), "a")
+    write(tmp_path, "bars", table("bars", [bar()]), "b")
+    kept = write(tmp_path, "bars", table("bars", [bar(day=1)]), "a")
+    assert discard(tmp_path, "bars", "a", keep=kept) == 1
+    assert len(listing(tmp_path)) == 2
+
+
+def test_an_interrupt_leaves_no_part_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def interrupted(path: Path, kind: str, rows: pa.Table) -> None:
+        written.append(path)
+        path.write_bytes(b"half a file")
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(archive_module, "_write_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, "bars", table("bars", [bar(day=day) for day in range(4)]), "a")
+    assert len(written) == 2
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (table("bars", [bar()]).drop_columns(["volume", "low"]), "bars: column low, volume is missing"),
+        (table("bars", [bar(close=100.0)]).set_column(4, "open", pa.array(["much"])), "is of the wrong type"),
+        (table("bars", [bar()]).set_column(4, "open", pa.array([None], pa.float64())), "open has 1 missing"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(content: pa.Table, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=message):
+        write(tmp_path, "bars", content, "a")
+    assert listing(tmp_path) == {}
+
+
+def test_no_rows_make_no_file(tmp_path: Path) -> None:
+    assert write(tmp_path, "tweets", table("tweets", []), "a") == []
+    assert write(tmp_path, "tweets", table("tweets", [tweet("1")]), "a") != []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bars").write_text("in the way")
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        write(tmp_path, "bars", table("bars", [bar()]), "a")

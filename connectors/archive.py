@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +130,7 @@ def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator
     period = NS_PER_HOUR if topic == "ticks" else NS_PER_DAY
     periods = table["observed_at"].to_numpy() // period
     starts = np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1))
-    ends = [*starts[1:].tolist(), len(periods)]
-    for lo, hi in zip(starts.tolist(), ends, strict=True):
+    for lo, hi in pairwise([*starts.tolist(), len(periods)]):
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(periods[lo]) * (period // NS_PER_S))
         folder = root / topic / f"year={at:%Y}" / f"month={at:%m}" / f"day={at:%d}"
         if topic == "ticks":

@@ -195,8 +195,8 @@ BAD_ROWS: list[tuple[str, Row, str]] = [
 
 @pytest.mark.parametrize(("kind", "row", "message"), BAD_ROWS, ids=[message for _, _, message in BAD_ROWS])
 def test_a_bad_row_is_named(kind: str, row: Row, message: str, tmp_path: Path) -> None:
-    good = {"bars": bar, "trades": trade, "quotes": quote}[kind]
-    rows = [good(ETH), good(ETH), row]  # in the order of the file: equal times, and equal numbers but for the key
+    good = {"bars": bar(ETH), "trades": trade(ETH), "quotes": quote(ETH)}[kind]
+    rows = [good, good, row]  # of equal time and number, so the writer leaves them in this order
     archive(tmp_path, **{kind: rows})
     with pytest.raises(ArchiveError, match=rf"{kind}-\w+\.parquet: row 3: {message}"):
         sequence(open_archive(tmp_path, book(BTC)))

@@ -80,7 +80,7 @@ def test_texts_out_of_order_are_refused(tmp_path: Path) -> None:
     archive(tmp_path, bars=[bar()])
     (tmp_path / "tweets").mkdir()
     pq.write_table(table("tweets", [tweet("1", DAY + 1), tweet("2", DAY)]), tmp_path / "tweets" / "a.parquet")
-    with pytest.raises(ArchiveError, match="row 2: observed_at .* lies before that of the row above it"):
+    with pytest.raises(ArchiveError, match=r"row 2: observed_at .* lies before that of the row above it"):
         list(open_archive(tmp_path, book()).texts())
 
 
@@ -104,7 +104,7 @@ def test_commands_may_be_written_by_hand_one_event_a_line(tmp_path: Path) -> Non
     (tmp_path / "control" / "mine.jsonl").write_bytes(b"\n".join(map(encode, commands())))
     assert ids(open_archive(tmp_path, book()).control()) == ["a", "b", "r"]
     (tmp_path / "control" / "mine.jsonl").write_bytes(encode(commands()[0]) + b'\n{"type":"BookStopped"}\n')
-    with pytest.raises(ArchiveError, match=r"mine\.jsonl: line 2: .*unknown event type 'BookStopped'"):
+    with pytest.raises(ArchiveError, match=r"mine\.jsonl: line 2: .*'BookStopped'"):
         list(open_archive(tmp_path, book()).control())
 
 

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from cli import demo, importing, new, replay, schema
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+importing.register(app)
 new.register(app)
 schema.register(app)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,11 +20,13 @@ from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_MIN
 from schemas.book import Book, Instrument, VenueSettings
+from schemas.codec import decode
 from schemas.execution import OrderFilled
+from tests.crosscheck.conftest import MISSING_PEER
 from tests.replay.market import START, Market, book_of, replayed
 
-pd = pytest.importorskip("pandas", reason="backtesting.py and pandas are not installed here: run `make crosscheck`")
-backtesting = pytest.importorskip("backtesting", reason="backtesting.py is not installed here: run `make crosscheck`")
+backtesting = pytest.importorskip("backtesting", reason=MISSING_PEER)
+pd = pytest.importorskip("pandas", reason=MISSING_PEER)  # comes with it
 
 CASH = 1_000_000
 FEE = Decimal("0.001")
@@ -55,7 +58,7 @@ def brokered(trades: Sequence[Trade], lot: Decimal, cash: int) -> Account:
     prices = [float(trade.price * lot) for trade in trades]
     bars = [prices[0], prices[0], *prices]
     frame = pd.DataFrame(
-        {name: bars for name in ("Open", "High", "Low", "Close")},
+        dict.fromkeys(("Open", "High", "Low", "Close"), bars),
         index=pd.date_range("2024-01-01", periods=len(bars), freq="min"),
     )
     equity: list[float] = []
@@ -111,7 +114,9 @@ def compare(trades: Sequence[Trade], positions: Sequence[PositionChanged], lot: 
     theirs = brokered(trades, lot, cash)
     ours = [float(p.cash + p.quantity * t.price) for p, t in zip(positions, trades, strict=True)]
     assert ours == pytest.approx(theirs.equity, abs=CENT)
-    totals = [cash + p.total_realised_pnl - p.total_fees + _unrealised(p, t) for p, t in zip(positions, trades, strict=True)]
+    totals = [
+        cash + p.total_realised_pnl - p.total_fees + _unrealised(p, t) for p, t in zip(positions, trades, strict=True)
+    ]
     assert [float(total) for total in totals] == pytest.approx(theirs.equity, abs=CENT)
     if not positions[-1].quantity:
         assert float(positions[-1].total_fees) == pytest.approx(theirs.fees, abs=CENT)
@@ -164,15 +169,23 @@ def test_a_replayed_markets_fills_come_out_the_same() -> None:
     venue = VenueSettings(taker_bps=10, maker_bps=10)  # the broker knows one fee
     book = book_of(instruments=1, venue=venue, cash=Decimal(CASH))
     log = replayed(book, Market(seed=3, minutes=1500, instruments=1))
-    trades, positions = _read(log.lines, book)
+    trades, positions = _read(log.lines)
     assert len(trades) > 20
     assert {p.quantity > 0 for p in positions if p.quantity} == {True, False}
     compare(trades, positions, book.instruments[0].lot_size, CASH)
 
 
-def _read(lines: dict[str, list[bytes]], book: Book) -> tuple[list[Trade], list[PositionChanged]]:
-    from schemas.codec import decode  # noqa: PLC0415
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("field", ["cash", "total_fees", "total_realised_pnl"])
+def test_a_planted_cent_is_found(field: str) -> None:
+    trades = [Trade(Decimal(3), Decimal(100)), Trade(Decimal(-3), Decimal(105))]
+    first, last = booked(trades, Decimal(1))
+    planted = msgspec.structs.replace(last, **{field: getattr(last, field) + Decimal("0.01")})
+    with pytest.raises(AssertionError):
+        compare(trades, [first, planted], Decimal(1), CASH)
 
+
+def _read(lines: dict[str, list[bytes]]) -> tuple[list[Trade], list[PositionChanged]]:
     events: list[Any] = [decode(line) for line in (*lines["journal"], *lines["portfolio"])]
     fills = {e.id: e for e in events if isinstance(e, OrderFilled)}
     positions = [e for e in events if isinstance(e, PositionChanged)]

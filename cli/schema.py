@@ -6,6 +6,7 @@ import ast
 import gzip
 import json
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -108,7 +109,7 @@ def check(
                         sys.stderr.write(f"{file}:{number}: {error}\n")
                 else:
                     counts[type(event).__name__] += 1
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ArchiveError(f"{file} cannot be read: {error}") from None
     if refused > SHOWN_REFUSALS:
         sys.stderr.write(f"{file}: {refused - SHOWN_REFUSALS:,} more refusals\n")

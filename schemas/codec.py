@@ -71,7 +71,7 @@ class Catalogue:
         event, or that reading would alter.
         """
         if len(payload) > MAX_RECORD_BYTES:
-            raise RefusedError("record", "", f"{len(payload):,} bytes is over the limit of {MAX_RECORD_BYTES:,}")
+            raise RefusedError("record", "", f"is longer than {MAX_RECORD_BYTES:,} bytes")
         try:
             event = self._decoder.decode(payload)
         except _UNREADABLE:

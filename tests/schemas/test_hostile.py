@@ -58,8 +58,8 @@ def refusal_of(payload: bytes) -> RefusedError:
         (b"[" * DEEP, "Expected `object`, got `array`"),
         (b'{"a":' * DEEP, "is nested too deeply"),
         (b'{"type":' + b"[" * DEEP, "is nested too deeply"),
-        (b"x" * (MAX_RECORD_BYTES + 1), "1,000,001 bytes is over the limit of 1,000,000"),
-        (b'{"id":"' + b"x" * 10_000_000 + b'"}', "10,000,009 bytes is over the limit of 1,000,000"),
+        (b"x" * (MAX_RECORD_BYTES + 1), "is longer than 1,000,000 bytes"),
+        (b'{"id":"' + b"x" * 10_000_000 + b'"}', "is longer than 1,000,000 bytes"),
     ],
     ids=lambda value: value[:24] if isinstance(value, bytes) else None,
 )

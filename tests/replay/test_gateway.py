@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from hashlib import sha256
@@ -11,6 +12,8 @@ from typing import Literal
 import msgspec
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors import archive
 from connectors.voters import Opinion, Voter, offline_voters
@@ -18,9 +21,11 @@ from replay.cassette import RecordedVerdicts
 from replay.gateway import Coverage, ReplayGateway
 from schemas.base import NS_PER_MIN, NS_PER_MS, NS_PER_S, Event
 from schemas.book import AnalystSettings, Book, Instrument, ModelSettings
-from schemas.codec import encode
+from schemas.checks import check
+from schemas.codec import decode, encode
 from schemas.control import ClockTicked
 from schemas.errors import ArchiveError, BookError, QuorumError
+from schemas.fields import UNPRINTABLE_IN_NAME, UNPRINTABLE_IN_TEXT
 from schemas.verdicts import InstructionPart, TextPart, VerdictFailed, VerdictGiven, VerdictRequested
 
 T0 = 1_700_000_000 * NS_PER_S
@@ -120,6 +125,17 @@ def test_an_offline_voter_answers_at_its_latency() -> None:
         {name: getattr(answer, name) for name in Opinion.__struct_fields__}, Opinion, from_attributes=True
     )
     assert answer.reply_sha256 == sha256(encode(opinion)).hexdigest()
+
+
+@given(
+    st.text(max_size=80).filter(lambda text: not re.search(UNPRINTABLE_IN_TEXT, text)),
+    st.text(min_size=1, max_size=20).filter(lambda name: not re.search(UNPRINTABLE_IN_NAME, name)),
+)
+def test_whatever_a_text_says_the_verdict_on_it_passes_the_checks(said: str, source: str) -> None:
+    text = TextPart(cites="t", observed_at=T0, source=source, text=said, sentiment=0.0)
+    answer = gateway("ask").answer(request(prompt=(text,)))
+    check(answer)
+    assert decode(encode(answer)) == answer
 
 
 def test_ids_differ_by_request_and_model_and_repeat() -> None:

@@ -34,6 +34,8 @@ TRADES_LISTED = 75
 """First, last and largest round trips that a report lists, of each."""
 TRADES_MARKED = 1_000
 """Most round trips that the chart marks; of more it marks the listed ones."""
+FILLS_LISTED = 10
+"""Of one order."""
 FEW_DAYS = 30
 """Daily returns below which a ratio per year says little."""
 CONFIDENT = 1.96
@@ -155,6 +157,7 @@ def _context(results: Results) -> dict[str, Any]:
         "months": monthly_returns(results.marks.times, results.marks.equity),
         "trades_each": TRADES_LISTED,
         "listed": LISTED,
+        "fills_listed": FILLS_LISTED,
         "refusals": results.rulings.refusals,
         "proposals": run.pick("proposals", {r.proposal for r in results.rulings.refusals}, TradeProposed),
         "breakers": results.rulings.breakers,

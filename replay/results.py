@@ -26,7 +26,7 @@ from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS, measure
 from replay.rundir import Prices, RunDir
 from replay.trades import Ledger, TradesCsv, iso, read_fills
 from schemas.accounting import EquityMarked, PositionChanged
-from schemas.base import NS_PER_DAY
+from schemas.base import NS_PER_DAY, NS_PER_MIN
 from schemas.book import Book
 from schemas.control import ClockTicked
 from schemas.errors import ArchiveError
@@ -104,7 +104,7 @@ class Results(NamedTuple):
 def read_results(run: RunDir, facts: dict[str, object]) -> Results:
     """Read a run, write its `trades.csv` on the way, and measure it."""
     book, prices = run.book(), run.prices()
-    marks = _read_marks(run, book)
+    marks = _read_marks(run, book, prices)
     reasons = Reasons.read(run, {position.order for position in run.events("portfolio", PositionChanged)})
     ledger = _read_ledger(run, book, prices, reasons)
     instruments = tuple(instrument.id for instrument in book.instruments)
@@ -153,17 +153,20 @@ def _curve(book: Book, prices: Prices, times: Ints, values: Floats) -> Curve:
     return Curve(times, values, daily_returns(times, values, periods, priced_days), periods)
 
 
-def _read_marks(run: RunDir, book: Book) -> Marks:
-    """Read the marks, with the book's cash at its first clock before them; of two at one time the last counts."""
-    rows: list[tuple[Any, ...]] = [
-        (m.observed_at, m.equity, m.cash, m.unrealised_pnl, m.realised_pnl, m.fees, m.gross_exposure)
-        for m in run.events("portfolio", EquityMarked)
-    ]
+def _read_marks(run: RunDir, book: Book, prices: Prices) -> Marks:
+    """Read the marks since the first price, with the book's cash before them; of two at one time the last counts."""
     clock = next(run.events(JOURNAL, ClockTicked), None)
     if clock is None:
         raise ArchiveError(f"{run.root}: the run saw no event, so there is nothing to report")
-    if not rows or clock.observed_at < rows[0][0]:
-        rows.insert(0, (clock.observed_at, book.cash, book.cash, 0, 0, 0, 0))
+    interval = book.mark_every_min * NS_PER_MIN
+    priced = [int(at[0]) // interval * interval for at, _ in prices.values()]
+    start = max(clock.observed_at, min(priced, default=0))
+    rows: list[tuple[Any, ...]] = [(start, book.cash, book.cash, 0, 0, 0, 0)]
+    rows += [
+        (m.observed_at, m.equity, m.cash, m.unrealised_pnl, m.realised_pnl, m.fees, m.gross_exposure)
+        for m in run.events("portfolio", EquityMarked)
+        if m.observed_at > start
+    ]
     times = np.array([row[0] for row in rows], np.int64)
     kept = np.append(np.diff(times) > 0, True)
     columns = [np.array([float(row[i]) for row in rows])[kept] for i in range(1, 7)]

@@ -10,6 +10,7 @@ import pytest
 from replay.decisions import LISTED, read_alerts, read_commands, read_models, read_rulings, read_signals
 from replay.outputs import finish
 from replay.rundir import RunDir
+from schemas.base import NS_PER_DAY, NS_PER_MIN
 from schemas.control import BookPaused
 from schemas.errors import ArchiveError
 from schemas.operations import AlertRaised
@@ -76,6 +77,17 @@ def test_a_run_without_any_event_says_so(tmp_path: Path) -> None:
     run.logs["journal"].clear()
     with pytest.raises(ArchiveError, match="the run saw no event"):
         finish(run.write(), {})
+
+
+def test_texts_from_before_the_first_price_do_not_lengthen_the_run(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "run", book_of(BTC))
+    for day in range(1, 5):
+        run.mark(START + day * NS_PER_DAY)
+    run.price(BTC, START + 4 * NS_PER_DAY + 59 * NS_PER_MIN, 100.0)  # the last of its hour
+    run.mark(START + 5 * NS_PER_DAY)
+    summary = finish(run.write(), {}, report=False)
+    assert (summary.start, summary.days) == ("2017-01-05T00:00:00.000Z", 1.0)
+    assert pq.read_table(tmp_path / "run" / "equity.parquet").num_rows == 2
 
 
 def test_of_two_marks_at_one_time_the_last_counts(tmp_path: Path) -> None:

@@ -114,6 +114,16 @@ class Orders(Agent[OrdersState]):
         for order in self.state.working.values():
             self.busy[order.index] += order.role in ("entry", "exit")
 
+    def expected(self, index: int) -> Decimal:
+        """Give the signed quantity that the book will hold once the entries and exits under way are filled."""
+        quantity = self._portfolio.quantity(index)
+        if self.busy[index]:
+            for order in self.state.working.values():
+                if order.index == index and order.role in ("entry", "exit"):
+                    left = CONTEXT.subtract(order.quantity, order.filled)
+                    quantity = CONTEXT.add(quantity, left if order.side == "buy" else CONTEXT.minus(left))
+        return quantity
+
     def on_trade_approved(self, event: TradeApproved) -> Iterator[Event]:
         """Request the order that the approval allows, after canceling what protected the old position."""
         index = self.index_of[event.instrument]

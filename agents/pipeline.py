@@ -2,9 +2,9 @@
 
     features ─▶ factcheck ─▶ analysts ─▶ consensus ─▶ strategy ─▶ breakers ─▶ risk ─▶ orders ─▶ portfolio
 
-A journal event goes to every agent that listens to its type, in that order; each answer is queued behind and goes
-the same way, until nothing is left to say. Market data comes as rows of a frame: the desk finds how far all agents
-stay quiet, lets them absorb that span, and has the next row spoken to.
+A journal event goes to every agent that listens to its type, in that order; each answer goes the same way, with all
+that follows from it, before the next, until nothing is left to say. Market data comes as rows of a frame: the desk
+finds how far all agents stay quiet, lets them absorb that span, and has the next row spoken to.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Desk:
             Consensus(book),
             self.strategy,
             self.breakers,
-            Risk(book, self.features, self.portfolio, self.breakers),
+            Risk(book, self.features, self.portfolio, self.breakers, self.orders),
             self.orders,
             self.portfolio,
         )
@@ -142,16 +142,20 @@ class Desk:
         return answers
 
     def _follow(self, answers: list[Event]) -> list[Event]:
-        """Let every answer be heard in turn, and what is answered to it behind all that was said before."""
-        at = 0
-        while at < len(answers):
-            answers.extend(self._heard(answers[at]))
-            at += 1
-            if at > MAX_ANSWERS:
+        """Let every answer be heard, and what follows from it to its end, before the next of the same event.
+
+        So an approval that two instruments ask for at once is given to the first, and the second finds it given.
+        """
+        said: list[Event] = []
+        unheard = answers[::-1]
+        while unheard:
+            said.append(unheard.pop())
+            unheard.extend(reversed(self._heard(said[-1])))
+            if len(said) > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
-                raise StoppedError("desk", answers[0].cause, answers[0].seq, loop)
+                raise StoppedError("desk", said[0].cause, said[0].seq, loop)
         self._look_ahead()
-        return answers
+        return said
 
     def _look_ahead(self) -> None:
         self.due = min([agent.state.due for agent in self.agents])

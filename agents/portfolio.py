@@ -126,13 +126,15 @@ class Portfolio(Agent[PortfolioState]):
         """Give the signed quantity held of the book's `index`-th instrument."""
         return self.state.positions[index].quantity
 
+    def unit(self, index: int) -> Decimal:
+        """Give the worth of a quantity of one at the last price; zero where no price is known."""
+        price = exact(float(self._features.state.rows[index, f.PRICE]))
+        return CONTEXT.multiply(price, self.book.instruments[index].multiplier)
+
     def notional(self, index: int) -> Decimal:
         """Give the signed notional of a position at the last price."""
         quantity = self.state.positions[index].quantity
-        if not quantity:
-            return ZERO
-        price = exact(float(self._features.state.rows[index, f.PRICE]))
-        return CONTEXT.multiply(CONTEXT.multiply(quantity, price), self.book.instruments[index].multiplier)
+        return CONTEXT.multiply(quantity, self.unit(index)) if quantity else ZERO
 
     def equity(self) -> Decimal:
         """Give cash plus all positions at the last prices."""
@@ -140,10 +142,6 @@ class Portfolio(Agent[PortfolioState]):
         for index in range(len(self.state.positions)):
             total = CONTEXT.add(total, self.notional(index))
         return total
-
-    def gross_exposure(self) -> Decimal:
-        """Give the sum of the absolute notionals of all positions."""
-        return self._marked()[1]
 
     def _marked(self) -> tuple[Decimal, Decimal]:
         unrealised = gross = ZERO

@@ -16,9 +16,10 @@ from agents.agent import NEVER, Agent, Handler, State
 from agents.breakers import Breakers
 from agents.features import Features
 from agents.money import CONTEXT, ZERO, exact, floor_to_step, percent_of, plain, to_cent, to_step
+from agents.orders import Orders
 from agents.portfolio import Portfolio
 from schemas.base import NS_PER_DAY, NS_PER_S, Event
-from schemas.book import Book, Instrument, RiskSettings
+from schemas.book import Book, RiskSettings
 from schemas.control import (
     BookPaused,
     BookResumed,
@@ -30,6 +31,7 @@ from schemas.control import (
 )
 from schemas.decisions import Clamp, ConfirmationRequested, TradeApproved, TradeProposed, TradeRejected
 from schemas.execution import OrderRequested, Side
+from schemas.fields import MAX_NOTE_CHARS
 from schemas.operations import AlertRaised
 
 _SIGN = {"long": 1, "short": -1, "flat": 0}
@@ -50,6 +52,15 @@ class Sizing(msgspec.Struct, kw_only=True):
     stop_price: Decimal | None = None
     target_price: Decimal | None = None
     expires_at: int = 0
+
+    def aim(self) -> Decimal:
+        """Give the signed quantity that the trade leads to."""
+        return CONTEXT.add(self.held, self.quantity if self.side == "buy" else CONTEXT.minus(self.quantity))
+
+    def aim_for(self, quantity: Decimal) -> None:
+        """Trade so much that the book holds this signed quantity."""
+        total = CONTEXT.subtract(quantity, self.held)
+        self.side, self.quantity = "buy" if total > ZERO else "sell", abs(total)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -79,18 +90,21 @@ class Risk(Agent[RiskState]):
 
     name = "risk"
 
-    def __init__(self, book: Book, features: Features, portfolio: Portfolio, breakers: Breakers) -> None:
+    def __init__(
+        self, book: Book, features: Features, portfolio: Portfolio, breakers: Breakers, orders: Orders
+    ) -> None:
         """The others are read, never changed."""
         super().__init__(book, RiskState(rules={}, waiting={}))
         self._features = features
         self._portfolio = portfolio
         self._breakers = breakers
+        self._orders = orders
         self.limits: RiskSettings = book.risk
 
     def restore(self, data: bytes) -> None:
         """Put back the state, and the limits that follow from it."""
         super().restore(data)
-        self.limits = msgspec.structs.replace(self.book.risk, **self.state.rules)
+        self.limits = self._limits_with(self.state.rules)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Proposals, operators, the clock for confirmations, and orders to count them."""
@@ -124,112 +138,138 @@ class Risk(Agent[RiskState]):
         text = f"kill switch pulled by {event.operator}: {event.reason}"
         yield self.emit(AlertRaised, event, severity="critical", text=text)
         for confirmation in list(self.state.waiting):
-            yield self._reject_waiting(event, confirmation, "kill switch")
+            yield self._reject_waiting(event, confirmation, Denial("kill switch"))
+        self._reset_due()
 
     def on_rules_changed(self, event: RulesChanged) -> Iterator[Event]:
         """Take new limits; an unknown name or a value that the limit cannot have changes nothing and is an alert."""
-        known = {name: value for name, value in event.changes.items() if name in NUMERIC_LIMITS}
-        unknown = sorted(name for name in event.changes if name not in NUMERIC_LIMITS)
-        zero = sorted(name for name, value in known.items() if value <= 0)
-        if unknown or zero:
-            what = f"unknown limits {unknown}" if unknown else f"limits must be above zero: {zero}"
-            text = f"rules not changed: {what}"
+        rules = dict(sorted((self.state.rules | event.changes).items()))
+        try:
+            self.limits = self._limits_with(rules)
+            self.state.rules = rules
+        except msgspec.ValidationError as error:
+            text = f"rules not changed: {error}"[:MAX_NOTE_CHARS]
             yield self.emit(AlertRaised, event, severity="warning", text=text)
-            return
-        for name in sorted(known):
-            self.state.rules[name] = known[name]
-        self.limits = msgspec.structs.replace(self.limits, **known)
+
+    def _limits_with(self, rules: dict[str, float]) -> RiskSettings:
+        """Give the book's limits with some of them changed. Raises ValidationError where they cannot be."""
+        fixed = sorted(rules.keys() - NUMERIC_LIMITS)
+        if fixed:
+            raise msgspec.ValidationError(f"no limits of these names can be changed: {', '.join(fixed)}")
+        whole = {name: int(value) if value.is_integer() else value for name, value in rules.items()}
+        return msgspec.convert(msgspec.structs.asdict(self.book.risk) | whole, RiskSettings)
 
     # Proposals
 
     def on_trade_proposed(self, event: TradeProposed) -> Iterator[Event]:
-        """Approve, cut, hold for a person, or reject."""
+        """Approve, cut, hold for a person, or reject. It takes the place of one that waits for a person."""
         index = self.index_of[event.instrument]
+        for confirmation, older in list(self.state.waiting.items()):
+            if older.index == index:
+                yield self._reject_waiting(event, confirmation, Denial("a newer proposal takes its place"))
+        self._reset_due()
         held = self._portfolio.quantity(index)
         wanted = _SIGN[event.target]
         if (held > ZERO) - (held < ZERO) == wanted:
             yield self._reject(event, event.instrument, event.id, Denial(f"already {event.target}"))
             return
+        if not wanted and not self._orders.expected(index):
+            yield self._reject(event, event.instrument, event.id, Denial("already closing"))
+            return
         clamps: list[Clamp] = []
         quantity, denial = self._entry(event, index, clamps) if wanted else (ZERO, None)
-        if not quantity and not held:
-            yield self._reject(event, event.instrument, event.id, denial or Denial("nothing to close"))
+        if denial is not None and not held:
+            yield self._reject(event, event.instrument, event.id, denial)
             return
-        price = to_step(exact(event.price), self.book.instruments[index].tick_size)
-        total = CONTEXT.subtract(quantity if wanted >= 0 else -quantity, held)
+        tick = self.book.instruments[index].tick_size
         sizing = Sizing(
             proposal=event.id,
             index=index,
-            side="buy" if total > ZERO else "sell",
-            quantity=abs(total),
-            price=price,
+            quantity=ZERO,
+            side="buy",
+            price=max(to_step(exact(event.price), tick), tick),
             reduce_only=not quantity,
             clamps=clamps,
             held=held,
         )
+        sizing.aim_for(quantity if wanted >= 0 else -quantity)
         if quantity:
-            tick = self.book.instruments[index].tick_size
             sizing.stop_price = _on_tick(event.stop_price, tick)
             sizing.target_price = _on_tick(event.target_price, tick)
         yield self._confirm_or_approve(event, sizing)
 
     def _entry(self, event: TradeProposed, index: int, clamps: list[Clamp]) -> tuple[Decimal, Denial | None]:
         """Size the new position: its quantity, or zero and why."""
-        instrument = self.book.instruments[index]
-        wanted = self._wanted_notional(event, instrument)
-        denial = self._denial(event, index)
+        unit = CONTEXT.multiply(exact(event.price), self.book.instruments[index].multiplier)
+        wanted = self._wanted_notional(event, unit)
+        denial = self._denial(event.observed_at, index, short=event.target == "short", price=exact(event.price))
         if denial is not None:
             clamps.append(Clamp(limit=denial.reason, value=ZERO, before=to_cent(wanted), after=ZERO))
             return ZERO, denial
-        notional = wanted
+        return self._cut(index, wanted, unit, clamps)
+
+    def _wanted_notional(self, event: TradeProposed, unit: Decimal) -> Decimal:
+        limits = self.limits
+        if limits.order_quantity is not None:
+            return CONTEXT.multiply(limits.order_quantity, unit)
+        full = percent_of(max(self._portfolio.equity(), ZERO), limits.order_pct)
+        return CONTEXT.multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
+
+    def _cut(self, index: int, notional: Decimal, unit: Decimal, clamps: list[Clamp]) -> tuple[Decimal, Denial | None]:
+        """Cut a new position's notional by every limit: its quantity in whole lots, or zero and why."""
+        instrument = self.book.instruments[index]
         for limit, bound in self._bounds(index):
             if notional > bound:
                 after = max(bound, ZERO)
-                value = exact(getattr(self.limits, limit))
+                value = plain(exact(getattr(self.limits, limit)))
                 clamps.append(Clamp(limit=limit, value=value, before=to_cent(notional), after=to_cent(after)))
                 notional = after
-        unit = CONTEXT.multiply(exact(event.price), instrument.multiplier)
         quantity = floor_to_step(CONTEXT.divide(notional, unit), instrument.lot_size)
-        if CONTEXT.multiply(quantity, unit) < instrument.min_notional:
+        if not quantity or CONTEXT.multiply(quantity, unit) < instrument.min_notional:
             smallest = instrument.min_notional
             clamps.append(Clamp(limit="min_notional", value=smallest, before=to_cent(notional), after=ZERO))
             return ZERO, Denial("too small", "min_notional", str(smallest), str(to_cent(notional)))
         return quantity, None
 
-    def _wanted_notional(self, event: TradeProposed, instrument: Instrument) -> Decimal:
-        limits = self.limits
-        if limits.order_quantity is not None:
-            unit = CONTEXT.multiply(exact(event.price), instrument.multiplier)
-            return CONTEXT.multiply(limits.order_quantity, unit)
-        full = percent_of(max(self._portfolio.equity(), ZERO), limits.order_pct)
-        return CONTEXT.multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
-
     def _bounds(self, index: int) -> Iterator[tuple[str, Decimal]]:
         """Give the largest notional that each limit leaves to the new position."""
         limits, equity = self.limits, max(self._portfolio.equity(), ZERO)
         yield "max_position_pct", percent_of(equity, limits.max_position_pct)
-        others = CONTEXT.subtract(self._portfolio.gross_exposure(), abs(self._portfolio.notional(index)))
+        others = ZERO
+        for other in range(len(self.book.instruments)):
+            if other != index:
+                quantity = max(abs(self._portfolio.quantity(other)), abs(self._orders.expected(other)))
+                others = CONTEXT.add(others, CONTEXT.multiply(quantity, self._portfolio.unit(other)))
         yield "max_exposure_pct", CONTEXT.subtract(percent_of(equity, limits.max_exposure_pct), others)
         if limits.max_order_notional is not None:
             yield "max_order_notional", exact(limits.max_order_notional)
 
-    def _denial(self, event: TradeProposed, index: int) -> Denial | None:
+    def _denial(self, now: int, index: int, *, short: bool, price: Decimal) -> Denial | None:
         """Say why no new risk may be taken now, if so."""
-        state, limits = self.state, self.limits
-        if state.killed or state.paused:
-            return Denial("kill switch" if state.killed else "paused")
-        rule = self._breakers.halts(index)
-        if rule:
-            return Denial("breaker", rule)
-        if event.target == "short" and not self.book.instruments[index].shortable:
-            return Denial("not shortable")
-        age_s = (event.observed_at - int(self._features.state.seen[index, f.SEEN_AT])) // NS_PER_S
+        limits, tick = self.limits, self.book.instruments[index].tick_size
+        halt = self._halt(index, short=short)
+        if halt is not None:
+            return halt
+        if price < tick:
+            return Denial("price below one tick", "tick_size", str(tick), str(price))
+        age_s = (now - int(self._features.state.seen[index, f.SEEN_AT])) // NS_PER_S
         if age_s > limits.max_price_age_s:
             return Denial("stale price", "max_price_age_s", str(limits.max_price_age_s), str(age_s))
-        today = state.orders_today if event.observed_at // NS_PER_DAY == state.day else 0
+        today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
         if limits.max_orders_per_day is not None and today >= limits.max_orders_per_day:
             return Denial("too many orders", "max_orders_per_day", str(limits.max_orders_per_day), str(today))
         return None
+
+    def _halt(self, index: int, *, short: bool) -> Denial | None:
+        """Say why the instrument may not be traded at all, if so."""
+        if self.state.killed or self.state.paused:
+            return Denial("kill switch" if self.state.killed else "paused")
+        rule = self._breakers.halts(index)
+        if rule:
+            return Denial("breaker", rule)
+        if short and not self.book.instruments[index].shortable:
+            return Denial("not shortable")
+        return Denial("an order is under way") if self._orders.busy[index] else None
 
     def on_order_requested(self, event: OrderRequested) -> Iterator[Event]:
         """Count entries by day."""
@@ -243,7 +283,7 @@ class Risk(Agent[RiskState]):
 
     def _confirm_or_approve(self, event: TradeProposed, sizing: Sizing) -> Event:
         bound = self.limits.confirm_above_notional
-        unit = CONTEXT.multiply(sizing.price, self.book.instruments[sizing.index].multiplier)
+        unit = CONTEXT.multiply(exact(event.price), self.book.instruments[sizing.index].multiplier)
         notional = CONTEXT.multiply(sizing.quantity, unit)
         if bound is None or sizing.reduce_only or notional <= exact(bound):
             return self._approve(event, sizing)
@@ -264,24 +304,39 @@ class Risk(Agent[RiskState]):
         return request
 
     def on_trade_confirmed(self, event: TradeConfirmed) -> Iterator[Event]:
-        """Approve what waited, if it still waits and the position is still the one that it was sized for."""
+        """Approve what waited, cut to what the limits allow by now, if the position is still what it was sized for."""
         sizing = self.state.waiting.get(event.confirmation)
         if sizing is None:
             text = f"confirmation {event.confirmation} came too late or is unknown: nothing was traded"
             yield self.emit(AlertRaised, event, severity="warning", text=text)
-        elif self.state.killed or self.state.paused or self._breakers.halts(sizing.index):
-            yield self._reject_waiting(event, event.confirmation, "no new risk is allowed now")
-        elif self._portfolio.quantity(sizing.index) != sizing.held:
-            yield self._reject_waiting(event, event.confirmation, "the position has changed since")
-        else:
+            return
+        denial = self._sized_anew(event.observed_at, sizing)
+        if denial is None:
             del self.state.waiting[event.confirmation]
             yield self._approve(event, sizing)
+        else:
+            yield self._reject_waiting(event, event.confirmation, denial)
         self._reset_due()
+
+    def _sized_anew(self, now: int, sizing: Sizing) -> Denial | None:
+        """Hold a trade that waited against the limits, at the present price; say why it may be no more, if so."""
+        index = sizing.index
+        if self._portfolio.quantity(index) != sizing.held:
+            return Denial("the position has changed since")
+        price = exact(float(self._features.state.rows[index, f.PRICE]))
+        aim = sizing.aim()
+        denial = self._denial(now, index, short=aim < ZERO, price=price)
+        if denial is None:
+            unit = self._portfolio.unit(index)
+            quantity, denial = self._cut(index, CONTEXT.multiply(abs(aim), unit), unit, sizing.clamps)
+            sizing.aim_for(quantity if aim > ZERO else -quantity)
+            sizing.price = to_step(price, self.book.instruments[index].tick_size)
+        return denial
 
     def on_trade_declined(self, event: TradeDeclined) -> Iterator[Event]:
         """Reject what waited."""
         if event.confirmation in self.state.waiting:
-            yield self._reject_waiting(event, event.confirmation, f"declined by {event.operator}")
+            yield self._reject_waiting(event, event.confirmation, Denial(f"declined by {event.operator}"))
         self._reset_due()
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
@@ -289,7 +344,7 @@ class Risk(Agent[RiskState]):
         if event.observed_at >= self.state.due:
             for confirmation, sizing in list(self.state.waiting.items()):
                 if event.observed_at >= sizing.expires_at:
-                    yield self._reject_waiting(event, confirmation, "not confirmed in time")
+                    yield self._reject_waiting(event, confirmation, Denial("not confirmed in time"))
             self._reset_due()
 
     def _reset_due(self) -> None:
@@ -314,10 +369,10 @@ class Risk(Agent[RiskState]):
             target_price=sizing.target_price,
         )
 
-    def _reject_waiting(self, cause: Event, confirmation: str, reason: str) -> Event:
+    def _reject_waiting(self, cause: Event, confirmation: str, denial: Denial) -> Event:
         sizing = self.state.waiting.pop(confirmation)
         key = self.book.instruments[sizing.index].id
-        return self._reject(cause, key, sizing.proposal, Denial(reason))
+        return self._reject(cause, key, sizing.proposal, denial)
 
     def _reject(self, cause: Event, key: str, proposal: str, denial: Denial) -> Event:
         fields: dict[str, Any] = msgspec.structs.asdict(denial)

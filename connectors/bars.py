@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -19,6 +20,7 @@ from connectors.columns import faults
 from schemas.base import NS_PER_S
 from schemas.errors import ArchiveError
 
+Ints = npt.NDArray[np.int64]
 NS_OF_UNIT = {"s": NS_PER_S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 TIME_NAMES = ("ts", "timestamp", "time", "date", "open_time")
 VALUES = ("open", "high", "low", "close", "volume")
@@ -67,16 +69,20 @@ def _table(path: Path) -> pa.Table:
         raise ArchiveError(f"{path}: cannot be read as CSV or Parquet: {error}") from None
 
 
-def _times(column: pa.ChunkedArray, unit: str) -> np.ndarray:
+def _times(column: pa.ChunkedArray, unit: str) -> Ints:
+    factor = 1
     if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64()).to_numpy()
-    if pa.types.is_string(column.type):
-        return pc.strptime(column, "%Y-%m-%d %H:%M:%S", "ns").cast(pa.int64()).to_numpy()
-    return column.cast(pa.int64()).to_numpy() * NS_OF_UNIT[unit]
+        column = column.cast(pa.timestamp("ns", column.type.tz))
+    elif pa.types.is_string(column.type):
+        column = pc.strptime(column, "%Y-%m-%d %H:%M:%S", "ns")
+    else:
+        factor = NS_OF_UNIT[unit]
+    times: Ints = column.cast(pa.int64()).to_numpy() * factor
+    return times
 
 
 def _conformed(
-    opened: np.ndarray, columns: dict[str, np.ndarray], instrument: str, interval_ns: int
+    opened: Ints, columns: dict[str, npt.NDArray[np.float64]], instrument: str, interval_ns: int
 ) -> tuple[pa.Table, Found]:
     rows = len(opened)
     closed = opened + interval_ns

@@ -23,7 +23,9 @@ def main(run: Path) -> None:
             seen.add(event.id)
             if isinstance(event, OrderRequested):
                 level = f" at {event.trigger_price}" if event.trigger_price else ""
-                print(f"place  {event.id[:8]} {event.side} {event.quantity} {event.instrument} {event.order_type}{level}")
+                print(
+                    f"place  {event.id[:8]} {event.side} {event.quantity} {event.instrument} {event.order_type}{level}"
+                )
             elif isinstance(event, CancelRequested):
                 print(f"cancel {event.order[:8]} because {event.reason}")
 

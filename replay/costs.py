@@ -39,7 +39,8 @@ class Costs:
             "maker": CONTEXT.divide(exact(venue.maker_bps), _TEN_THOUSAND),
             "taker": CONTEXT.divide(exact(venue.taker_bps), _TEN_THOUSAND),
         }
-        self._max_volume_pct = venue.max_volume_pct
+        most_pct = venue.max_volume_pct
+        self._share = None if most_pct is None else percent_of(Decimal(1), most_pct)
 
     def slipped(self, price: float, side: Side, tick: Decimal) -> Decimal:
         """Move a price against the order by the slippage and then to the next tick against it.
@@ -56,9 +57,9 @@ class Costs:
 
     def available(self, wanted: Decimal, size: float, lot: Decimal) -> Decimal:
         """Cut a quantity to what one order may take of a row of this size, in whole lots."""
-        if self._max_volume_pct is None:
+        if self._share is None:
             return wanted
-        most = percent_of(exact(size), self._max_volume_pct)
+        most = CONTEXT.multiply(exact(size), self._share)
         return wanted if wanted <= most else plain(floor_to_step(most, lot))
 
 

@@ -7,9 +7,7 @@ import pytest
 
 
 def test_absent_data_skips_and_says_what_was_expected_where(shared_data: Callable[[str], Path]) -> None:
-    with pytest.raises(
-        pytest.skip.Exception, match=r"^missing data: no/such\.csv, expected at .*no/such\.csv$"
-    ):
+    with pytest.raises(pytest.skip.Exception, match=r"^missing data: no/such\.csv, expected at .*no/such\.csv$"):
         shared_data("no/such.csv")
 
 

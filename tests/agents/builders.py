@@ -20,7 +20,6 @@ from schemas.control import (
 )
 from schemas.decisions import ConsensusReached, TradeApproved, TradeProposed
 from schemas.execution import (
-    CancelRequested,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -46,7 +45,12 @@ def at(minutes: float) -> int:
     return T0 + round(minutes * NS_PER_MIN)
 
 
-def make_book(instruments: Sequence[str | dict[str, Any]] = (BTC,), models: int = 3, **sections: Any) -> Book:  # noqa: ANN401
+def minutes_of(ns: int) -> float:
+    """Give the minutes after T0 of a time."""
+    return (ns - T0) / NS_PER_MIN
+
+
+def make_book(instruments: Sequence[str | dict[str, Any]] = (BTC,), models: int = 3, **sections: Any) -> Book:
     """A book as its file would make it: short indicators, `models` voters, whatever else is given."""
     names = [f"m{i}" for i in range(models)]
     whole: dict[str, Any] = {
@@ -73,7 +77,7 @@ def bar(
     high: float | None = None,
     low: float | None = None,
     key: str = BTC,
-    **other: Any,  # noqa: ANN401
+    **other: Any,
 ) -> BarClosed:
     """A bar of one minute (`interval_s`) that closes at the given time and opens at its close."""
     interval_ns = int(other.pop("interval_s", 60)) * NS_PER_S
@@ -93,7 +97,7 @@ def bar(
     return BarClosed(**(fields | other))
 
 
-def trade(minutes: float, price: float, number: int, key: str = BTC, **other: Any) -> TradeTicked:  # noqa: ANN401
+def trade(minutes: float, price: float, number: int, key: str = BTC, **other: Any) -> TradeTicked:
     """A trade, seen when it occurred."""
     fields: dict[str, Any] = {
         "id": market_id(key, "trade", number),
@@ -153,7 +157,7 @@ def news(minutes: float, title: str, text: str = "", number: int = 0, key: str =
 # Time and operators
 
 
-def _input(kind: type[E], minutes: float, key: str, **fields: Any) -> E:  # noqa: ANN401
+def _input(kind: type[E], minutes: float, key: str, **fields: Any) -> E:
     ident = f"{kind.__name__}-{minutes}-{sorted(fields.items())}"[:500]
     return kind(id=ident, key=key, occurred_at=at(minutes), observed_at=at(minutes), **fields)
 
@@ -180,7 +184,9 @@ def kill(minutes: float, reason: str = "drill") -> KillSwitchPulled:
 
 def rules(minutes: float, **changes: float) -> RulesChanged:
     """An operator sets limits."""
-    return _input(RulesChanged, minutes, "book", operator="ann", changes=changes)
+    return _input(
+        RulesChanged, minutes, "book", operator="ann", changes={name: float(value) for name, value in changes.items()}
+    )
 
 
 def confirm(minutes: float, confirmation: str) -> TradeConfirmed:
@@ -201,7 +207,7 @@ def verdict(
     action: str = "BUY",
     minutes: float | None = None,
     confidence: float = 1.0,
-    **other: Any,  # noqa: ANN401
+    **other: Any,
 ) -> VerdictGiven:
     """A model's answer to a request, seen when it was asked where no time is given."""
     when = request.observed_at if minutes is None else at(minutes)
@@ -239,7 +245,7 @@ def no_verdict(
     )
 
 
-def vote(minutes: float, action: str, key: str = BTC, confidence: float = 1.0, **other: Any) -> ConsensusReached:  # noqa: ANN401
+def vote(minutes: float, action: str, key: str = BTC, confidence: float = 1.0, **other: Any) -> ConsensusReached:
     """A consensus, as if models had been asked."""
     fields: dict[str, Any] = {
         "instrument": key,
@@ -253,7 +259,7 @@ def vote(minutes: float, action: str, key: str = BTC, confidence: float = 1.0, *
     return _input(ConsensusReached, minutes, key, **(fields | other))
 
 
-def proposal(minutes: float, target: str, price: float, key: str = BTC, **other: Any) -> TradeProposed:  # noqa: ANN401
+def proposal(minutes: float, target: str, price: float, key: str = BTC, **other: Any) -> TradeProposed:
     """A proposal, as if a strategy had made it."""
     fields: dict[str, Any] = {
         "instrument": key,
@@ -272,7 +278,7 @@ def approval(
     quantity: str,
     price: str = "100",
     key: str = BTC,
-    **other: Any,  # noqa: ANN401
+    **other: Any,
 ) -> TradeApproved:
     """An approval, as if risk had given it."""
     fields: dict[str, Any] = {
@@ -394,8 +400,3 @@ def all_of(kind: type[E], events: Iterable[Event]) -> list[E]:
 def kinds(events: Iterable[Event]) -> list[str]:
     """Name the events, in order."""
     return [type(event).__name__ for event in events]
-
-
-def cancels(events: Iterable[Event]) -> set[str]:
-    """Give the ids of the orders that are to be canceled."""
-    return {event.order for event in all_of(CancelRequested, events)}

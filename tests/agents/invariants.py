@@ -16,9 +16,10 @@ from schemas.base import NS_PER_DAY, Event
 from schemas.codec import decode, encode
 from schemas.control import BookPaused, BookResumed, KillSwitchPulled
 from schemas.decisions import ConsensusFailed, ConsensusReached, TradeApproved
-from schemas.execution import OrderRequested
+from schemas.execution import OrderCanceled, OrderExpired, OrderFilled, OrderRejected, OrderRequested
 
 EXACT = Context(prec=100)
+ZERO = Decimal(0)
 
 
 class Witness:
@@ -35,6 +36,7 @@ class Witness:
         self._ordered: set[str] = set()
         self._settled: set[str] = set()
         self._entries: list[int] = []
+        self._under_way: dict[str, tuple[str, Decimal]] = {}
         self._halted = False
 
     def apply(self, event: Event) -> list[Event]:
@@ -56,6 +58,8 @@ class Witness:
 
     def _held_to(self, entry: Event, act: Callable[[], list[Event]]) -> list[Event]:
         assert decode(encode(entry)) == entry
+        if entry.id not in self._known:
+            self._follow_order(entry)
         self._known.add(entry.id)
         if isinstance(entry, BookPaused | KillSwitchPulled):
             self._halted = True
@@ -109,13 +113,29 @@ class Witness:
         assert notional <= equity * exact(limits.max_position_pct) / 100
         if limits.max_order_notional is not None:
             assert notional <= exact(limits.max_order_notional)
-        others = desk.portfolio.gross_exposure() - abs(desk.portfolio.notional(index))
+        others = sum((self._exposure(other) for other in range(len(desk.book.instruments)) if other != index), ZERO)
         assert others + notional <= equity * exact(limits.max_exposure_pct) / 100
         self._entries.append(approval.observed_at // NS_PER_DAY)
         if limits.max_orders_per_day is not None:
             assert self._entries.count(self._entries[-1]) <= limits.max_orders_per_day
         seen_at = int(desk.features.state.seen[index, f.SEEN_AT])
         assert approval.observed_at - seen_at < (limits.max_price_age_s + 1) * 1_000_000_000
+
+    def _exposure(self, index: int) -> Decimal:
+        """Give the notional that is held, or that will be once entries and exits are filled, if that is larger."""
+        held = self.desk.portfolio.quantity(index)
+        name = self.desk.book.instruments[index].id
+        expected = held + sum((left for instrument, left in self._under_way.values() if instrument == name), ZERO)
+        return max(abs(held), abs(expected)) * self.desk.portfolio.unit(index)
+
+    def _follow_order(self, event: Event) -> None:
+        """Keep what the venue says of entries and exits."""
+        if isinstance(event, OrderFilled) and event.order in self._under_way:
+            instrument, left = self._under_way[event.order]
+            left -= event.quantity if event.side == "buy" else -event.quantity
+            self._under_way[event.order] = (instrument, left)
+        elif isinstance(event, OrderCanceled | OrderExpired | OrderRejected):
+            self._under_way.pop(event.order, None)
 
     def _check_order(self, order: OrderRequested) -> None:
         approval = self._approvals.get(order.approval)
@@ -126,6 +146,8 @@ class Witness:
             self._ordered.add(order.approval)
             assert (order.side, order.quantity) == (approval.side, approval.quantity)
             assert order.reduce_only == approval.reduce_only == (order.role == "exit")
+            left = order.quantity if order.side == "buy" else -order.quantity
+            self._under_way[order.id] = (order.instrument, left)
         else:
             held = self.desk.portfolio.quantity(self.desk.features.index_of[order.instrument])
             assert order.reduce_only
@@ -135,7 +157,7 @@ class Witness:
     def _check_state(self) -> None:
         """Hold the accounts and the derived numbers against the state."""
         desk, accounts = self.desk, self.desk.portfolio.state
-        cost = sum((position.cost for position in accounts.positions), Decimal(0))
+        cost = sum((position.cost for position in accounts.positions), ZERO)
         assert accounts.cash == desk.book.cash + accounts.realised - accounts.fees - cost, "cash is conserved"
         for position in accounts.positions:
             assert position.quantity or not position.cost

@@ -28,7 +28,7 @@ class Market(NamedTuple):
     roughness: int = 1
     """0 stands still at times, 1 moves, 2 jumps, 3 goes from one extreme price to another."""
 
-    def book(self, **sections: Any) -> Book:  # noqa: ANN401
+    def book(self, **sections: Any) -> Book:
         """A book on the market's instruments."""
         steps = {"lot_size": "0.0001", "tick_size": "0.000001", "min_notional": "1"}
         return make_book([{"id": name} | steps for name in NAMES[: self.instruments]], **sections)
@@ -110,7 +110,7 @@ def books(draw: st.DrawFn, market: Market) -> Book:
     """A random book on a market: strict limits and short rests, so that every rule has its day."""
 
     def maybe(*values: float) -> float | None:
-        return draw(st.sampled_from([None, *values]))
+        return draw(st.sampled_from([None, None, *values]))
 
     models = draw(st.sampled_from([0, 1, 3]))
     mode = draw(st.sampled_from(["consensus", "override", "advisory"])) if models else "advisory"
@@ -135,7 +135,7 @@ def books(draw: st.DrawFn, market: Market) -> Book:
             "max_exposure_pct": draw(st.sampled_from([30.0, 150.0])),
             "max_orders_per_day": maybe(2),
             "confirm_above_notional": maybe(8_000.0),
-            "max_price_age_s": draw(st.sampled_from([1, 300])),
+            "max_price_age_s": draw(st.sampled_from([1, 300, 100_000])),
         },
         breakers={
             "max_drawdown_pct": maybe(0.5, 5.0),

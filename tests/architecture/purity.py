@@ -40,9 +40,7 @@ INEXACT_NUMPY = frozenset(
 
 SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 SET_TYPES = frozenset({"set", "frozenset", "Set", "AbstractSet", "MutableSet"})
-KEEPS_ORDER = frozenset(
-    "deque dict enumerate filter fsum iter list map next reduce reversed sum tuple zip".split()
-)
+KEEPS_ORDER = frozenset("deque dict enumerate filter fsum iter list map next reduce reversed sum tuple zip".split())
 DROPS_ORDER = frozenset("all any frozenset len max min set sorted".split())
 
 

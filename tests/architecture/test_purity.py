@@ -18,9 +18,7 @@ Check = Callable[[Source], list[str]]
 
 
 @pytest.mark.parametrize("package", ["schemas", "agents"])
-@pytest.mark.parametrize(
-    "check", [import_violations, call_violations, arithmetic_violations, set_order_violations]
-)
+@pytest.mark.parametrize("check", [import_violations, call_violations, arithmetic_violations, set_order_violations])
 def test_the_core_is_pure(check: Check, package: str) -> None:
     found = sources(package)
     assert found

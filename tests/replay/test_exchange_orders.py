@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import msgspec
+
 from tests.replay.venue import (
     FLAT,
     IN_LONG,
@@ -139,6 +143,20 @@ def test_positions(scene: Scene) -> None:
         [quote(1, 98, 101), quote(2, 100, 100)],
         [(1, order("a", "buy", "0.1"))],
         ["a rejected at 1s: notional 9.95 is below the minimum of 10"],
+    ),
+    Scene(
+        "the minimum itself is enough",
+        [bar(0, FLAT), bar(1, FLAT)],
+        [(60, order("a", "buy", "0.1"))],
+        ["a filled 0.1 @ 100 as taker at 60s"],
+    ),
+    Scene(
+        "the multiplier counts towards the notional",
+        [bar(0, "50 50 50 50"), bar(1, "50 50 50 50")],
+        [(60, order("a", "buy", "0.1"))],
+        ["a filled 0.1 @ 50 as taker at 60s"],
+        {},
+        msgspec.structs.replace(SPOT, multiplier=Decimal(2)),
     ),
     Scene(
         "a small rest may always be closed",

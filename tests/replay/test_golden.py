@@ -89,5 +89,5 @@ def test_a_touched_session_diverges_and_the_audit_says_where(
 def test_a_journal_entry_that_cannot_be_true_is_refused(copy: Path) -> None:
     path = copy / "log" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"confidence":0', b'"confidence":7', 1))
-    with pytest.raises(RefusedError, match="VerdictGiven.confidence"):
+    with pytest.raises(RefusedError, match=r"VerdictGiven\.confidence"):
         _audit(copy)

@@ -1,0 +1,207 @@
+"""The desk as a whole: batch is fold, a restored desk goes on as if nothing had been, a fault stops the book."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from random import Random
+from typing import Any, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.pipeline import Desk
+from schemas.base import Event
+from schemas.book import Book
+from schemas.decisions import TradeRejected
+from schemas.execution import OrderRequested
+from schemas.verdicts import VerdictRequested
+from tests.agents.builders import (
+    BTC,
+    ETH,
+    Scene,
+    all_of,
+    bar,
+    clock,
+    kinds,
+    make_book,
+    only,
+    verdict,
+)
+from tests.agents.invariants import Witness
+from tests.agents.markets import Market, books, markets, part
+from tests.agents.outside import COMMANDS, Outside
+
+Said = list[tuple[int, bytes, list[Event]]]
+"""Per step at which the desk spoke or was spoken to: the row, the state after it, the answers."""
+
+
+class Script(NamedTuple):
+    """A market, a book, and what happens between the rows: at each turn the outside speaks."""
+
+    market: Market
+    book: Book
+    turns: tuple[tuple[int, str], ...]
+    """Row before which it happens, and what an operator does."""
+
+
+@st.composite
+def scripts(draw: st.DrawFn, max_rows: int = 120) -> Script:
+    market = draw(markets(max_rows))
+    random = Random(draw(st.integers(0, 2**32 - 1)))
+    turns = [
+        (random.randint(1, market.rows), random.choice(COMMANDS) if random.random() < 0.3 else "none")
+        for _ in range(draw(st.integers(0, 60)))
+    ]
+    return Script(market, draw(books(market)), tuple(sorted(turns)))
+
+
+class Run:
+    """A desk that plays a script."""
+
+    def __init__(self, script: Script) -> None:
+        self.frame = script.market.frame()
+        self.desk = Desk(script.book)
+        self.witness = Witness(self.desk)
+        self.outside = Outside(self.desk)
+        self.said: Said = []
+        self.turns = [(0, "none"), *script.turns, (len(self.frame), "none")]
+
+    def take_turns(self, row: int) -> None:
+        """Let the outside speak before a row."""
+        while self.turns and self.turns[0][0] <= row:
+            _, command = self.turns.pop(0)
+            now = int(self.frame.observed_at[max(row - 1, 0)])
+            for event in self.outside.turn(now, command):
+                self.note(row, self.witness.apply(event))
+
+    def note(self, row: int, answers: list[Event]) -> None:
+        self.outside.hear(answers)
+        self.said.append((row, self.desk.snapshot(), answers))
+
+    def next_turn(self) -> int:
+        return self.turns[0][0]
+
+
+def by_event(script: Script) -> Said:
+    """Take every row as an event of its own."""
+    run = Run(script)
+    for row in range(len(run.frame)):
+        run.take_turns(row)
+        answers = run.witness.apply(run.frame.event(row, "", 0))
+        if answers:
+            run.note(row, answers)
+    run.take_turns(len(run.frame))
+    return run.said
+
+
+def by_row(script: Script) -> Said:
+    """Speak to every row of one frame."""
+    run = Run(script)
+    run.desk.begin(run.frame)
+    for row in range(len(run.frame)):
+        run.take_turns(row)
+        answers = run.witness.speak(run.frame, row)
+        if answers:
+            run.note(row, answers)
+    run.take_turns(len(run.frame))
+    return run.said
+
+
+def by_span(script: Script, random: Random) -> Said:
+    """Cut the market into frames and the frames into spans, at random; absorb what is quiet, in random pieces."""
+    run = Run(script)
+    n = len(run.frame)
+    start = 0
+    while start < n:
+        end = min(n, start + random.choice([1, 2, 7, 40, 1000]))
+        frame = part(run.frame, start, end)
+        run.desk.begin(frame)
+        lo = 0
+        while lo < len(frame):
+            run.take_turns(start + lo)
+            hi = min(len(frame), run.next_turn() - start, lo + random.choice([1, 3, 20, 1000]))
+            before = run.desk.snapshot()
+            stop = run.desk.quiet_until(frame, lo, hi)
+            assert run.desk.snapshot() == before, "looking ahead changes nothing"
+            assert lo <= stop <= hi
+            for a, b in pieces(lo, stop, random):
+                run.witness.absorb(frame, a, b)
+            if stop < hi:
+                answers = run.witness.speak(frame, stop)
+                assert answers, "a row that is not quiet is answered"
+                run.note(start + stop, answers)
+                stop += 1
+            lo = stop
+        start = end
+    run.take_turns(n)
+    return run.said
+
+
+def pieces(lo: int, hi: int, random: Random) -> Iterator[tuple[int, int]]:
+    """Cut [lo, hi) at random; with an empty piece, which must change nothing."""
+    cuts = sorted([lo, hi, *(random.randint(lo, hi) for _ in range(random.randrange(3)))])
+    return itertools.pairwise(cuts)
+
+
+@settings(max_examples=60)
+@given(scripts(), st.integers(0, 2**32 - 1))
+def test_batch_is_fold(script: Script, seed: int) -> None:
+    said = by_event(script)
+    assert by_row(script) == said
+    assert by_span(script, Random(seed)) == said
+
+
+def test_the_scripts_tell_of_everything() -> None:
+    """A property over scripts proves nothing of what never comes up in them."""
+    seen: set[str] = set()
+
+    @settings(max_examples=60)
+    @given(scripts())
+    def play(script: Script) -> None:
+        for _, _, answers in by_row(script):
+            seen.update(kinds(answers))
+
+    play()
+    assert seen >= {
+        "AlertRaised",
+        "BreakerReset",
+        "BreakerTripped",
+        "CancelRequested",
+        "ConfirmationRequested",
+        "ConsensusFailed",
+        "ConsensusReached",
+        "EquityMarked",
+        "NewsDiscarded",
+        "NewsVetted",
+        "OrderRequested",
+        "PositionChanged",
+        "TradeApproved",
+        "TradeProposed",
+        "TradeRejected",
+        "VerdictRequested",
+    }
+
+
+# How answers travel
+
+
+def two_at_once(**sections: Any) -> list[Event]:
+    """Let the fallback model's votes on two instruments count at the same tick of the clock."""
+    book = make_book([BTC, ETH], analysts={"every_min": 1}, consensus={"fallback": "m0"}, **sections)
+    scene = Scene(book)
+    scene.tell(clock(0), bar(1, 100.0), bar(1, 100.0, key=ETH))
+    requests = all_of(VerdictRequested, scene.tell(clock(1)))
+    scene.tell(*(verdict(request, "BUY", 1.1) for request in requests if request.model == "m0"))
+    return scene.tell(clock(2))
+
+
+def test_a_decision_is_followed_to_its_order_before_the_next_is_taken() -> None:
+    chain = ["ConsensusReached", "TradeProposed", "TradeApproved", "OrderRequested"]
+    assert [event.key for event in two_at_once() if type(event).__name__ in chain] == [BTC] * 4 + [ETH] * 4
+
+
+def test_of_two_entries_at_once_the_second_finds_the_day_used_up() -> None:
+    answers = two_at_once(risk={"max_orders_per_day": 1})
+    assert only(OrderRequested, answers).instrument == BTC
+    assert only(TradeRejected, answers).limit == "max_orders_per_day"

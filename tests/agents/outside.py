@@ -18,24 +18,8 @@ from schemas.base import Event
 from schemas.decisions import ConfirmationRequested
 from schemas.execution import CancelRequested, OrderRequested
 from schemas.verdicts import VerdictRequested
-from tests.agents.builders import (
-    accepted,
-    canceled,
-    clock,
-    confirm,
-    decline,
-    expired,
-    filled,
-    kill,
-    minutes_of,
-    no_verdict,
-    pause,
-    rejected,
-    resume,
-    rules,
-    tweet,
-    verdict,
-)
+from tests.agents.answers import accepted, canceled, expired, filled, no_verdict, rejected, verdict
+from tests.agents.builders import clock, confirm, decline, kill, minutes_of, pause, resume, rules, tweet
 
 TEXTS = ("a great rally", "prices crash and plunge", "an upgrade and a win", "they hack and sue", "nothing new")
 COMMANDS = ("tweet", "tweet", "tweet", "pause", "resume", "resume", "kill", "rules", "skip_clock")

@@ -22,8 +22,9 @@ from agents.frame import Floats
 from agents.pipeline import Desk
 from schemas.base import NS_PER_S, Event
 from schemas.decisions import NewsVetted
-from tests.agents.builders import BTC, ETH, Scene, at, bar, make_book, quote, trade, tweet
+from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet
 from tests.agents.markets import Market, frame_of, markets
+from tests.agents.scene import Scene
 
 ROOT = Path(__file__).parents[2]
 FAST, SLOW, RSI, ATR, DECAY = 3, 5, 4, 6, 0.9

@@ -16,21 +16,12 @@ from schemas.book import Book
 from schemas.decisions import TradeRejected
 from schemas.execution import OrderRequested
 from schemas.verdicts import VerdictRequested
-from tests.agents.builders import (
-    BTC,
-    ETH,
-    Scene,
-    all_of,
-    bar,
-    clock,
-    kinds,
-    make_book,
-    only,
-    verdict,
-)
+from tests.agents.answers import verdict
+from tests.agents.builders import BTC, ETH, bar, clock, make_book
 from tests.agents.invariants import Witness
 from tests.agents.markets import Market, books, markets, part
 from tests.agents.outside import COMMANDS, Outside
+from tests.agents.scene import Scene, all_of, kinds, only
 
 Said = list[tuple[int, bytes, list[Event]]]
 """Per step at which the desk spoke or was spoken to: the row, the state after it, the answers."""

@@ -16,28 +16,23 @@ from schemas.book import Book
 from schemas.decisions import Clamp, ConfirmationRequested, TradeApproved, TradeRejected
 from schemas.execution import OrderRequested
 from schemas.operations import AlertRaised
+from tests.agents.answers import filled, proposal, rejected
 from tests.agents.builders import (
     BTC,
     ETH,
-    Scene,
-    all_of,
     at,
     bar,
     clock,
     confirm,
     decline,
-    filled,
     kill,
-    kinds,
     make_book,
-    only,
     pause,
-    proposal,
-    rejected,
     resume,
     rules,
     trade,
 )
+from tests.agents.scene import Scene, all_of, kinds, only
 
 BARE: dict[str, Any] = {"order_pct": 10.0, "max_position_pct": 1e6, "max_exposure_pct": 1e6}
 """Limits that cut nothing."""

@@ -30,7 +30,7 @@ from replay.sources import Archive, open_archive
 from schemas.base import Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
-from schemas.errors import StoppedError
+from schemas.errors import QuorumError, StoppedError
 from schemas.operations import ProcessingFailed
 from schemas.topics import TOPIC_OF
 
@@ -98,6 +98,9 @@ class Run:
                 show()
         except StoppedError as error:
             log.derived(_failure(self.book, engine, error))
+            log.close()
+            raise
+        except QuorumError:
             log.close()
             raise
         prices.write(settings.out / "prices.parquet")

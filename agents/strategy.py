@@ -21,13 +21,14 @@ from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_MIN, Event
 from schemas.book import Book
-from schemas.control import ClockTicked, KillSwitchPulled
+from schemas.control import BookResumed, ClockTicked, KillSwitchPulled
 from schemas.decisions import ConsensusReached, Target, TradeProposed
+from schemas.fields import MAX_NOTE_CHARS
 from schemas.verdicts import Action
 
 CONSENSUS, OVERRIDE, ADVISORY = range(3)
 NO_BIAS, BUY, SELL, HOLD = 0, 1, -1, 2
-BIAS, STRONG, INTENT, SHORTABLE = range(4)
+BIAS, STRONG, INTENT, SHORTABLE, KILLED = range(5)
 MODE, FAST_BRAIN, SLOW_BARS, HOLD_EXITS = range(4)
 _BIAS: dict[Action, int] = {"BUY": BUY, "SELL": SELL, "HOLD": HOLD}
 _TARGET: dict[int, Target] = {1: "long", -1: "short", 0: "flat"}
@@ -47,6 +48,8 @@ def fast_brain(row: Floats, rules: Ints) -> int:
 def target_of(cross: int, signal: Ints, rules: Ints) -> int:
     """Say which position (1 long, -1 short, 0 flat) the moment calls for, given the one it last called for."""
     bias, intent = signal[BIAS], signal[INTENT]
+    if signal[KILLED] == 1:
+        return 0
     target = intent
     if rules[MODE] == ADVISORY:
         if cross not in (0, intent):
@@ -74,7 +77,7 @@ def first_change(features: Floats, instrument: Ints, lo: int, hi: int, signals: 
 
 
 class StrategyState(State, kw_only=True):
-    """`signals` int64[instruments, 4]: bias, strong, intent, shortable. `due` is the next lapse of a bias."""
+    """`signals` int64[instruments, 5]: bias, strong, intent, shortable, killed. `due` is the next lapse of a bias."""
 
     signals: np.ndarray
     until: list[int]
@@ -91,7 +94,7 @@ class Strategy(MarketAgent[StrategyState]):
     def __init__(self, book: Book, features: Features, portfolio: Portfolio, orders: Orders) -> None:
         """The others are read: indicators, what is held, and whether an order is under way."""
         n = len(book.instruments)
-        signals = np.zeros((n, 4), np.int64)
+        signals = np.zeros((n, 5), np.int64)
         signals[:, SHORTABLE] = [instrument.shortable for instrument in book.instruments]
         super().__init__(book, StrategyState(signals=signals, until=[NEVER] * n, votes=[None] * n))
         self._features, self._portfolio, self._orders = features, portfolio, orders
@@ -113,6 +116,7 @@ class Strategy(MarketAgent[StrategyState]):
             ClockTicked: self.on_clock_ticked,
             PositionChanged: self.on_position_changed,
             KillSwitchPulled: self.on_kill_switch_pulled,
+            BookResumed: self.on_book_resumed,
         }
 
     # Market data
@@ -152,9 +156,8 @@ class Strategy(MarketAgent[StrategyState]):
         signal = state.signals[k]
         signal[BIAS] = _BIAS[event.action]
         signal[STRONG] = event.confidence >= settings.override_confidence
-        if settings.mode != "advisory":
-            held = self._portfolio.quantity(k)
-            signal[INTENT] = (held > 0) - (held < 0)
+        if settings.mode != "advisory" and not self._orders.busy[k]:
+            signal[INTENT] = self._side_held(k)
         state.votes[k] = event
         state.until[k] = event.observed_at + settings.bias_ttl_min * NS_PER_MIN
         state.due = min(state.until)
@@ -179,29 +182,47 @@ class Strategy(MarketAgent[StrategyState]):
         self.state.votes[k] = None
 
     def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
-        """A position that a stop or target closed uses up the vote behind it: only a new one enters again."""
+        """A position that a stop or target closed uses up the vote behind it: only a new one enters again.
+
+        A fill that crossed the kill switch on its way is closed in turn.
+        """
         k = self.index_of[event.instrument]
-        if not event.quantity and self.state.signals[k, INTENT] != 0:
+        signal, busy = self.state.signals[k], self._orders.busy[k]
+        if signal[KILLED]:
+            signal[INTENT] = self._side_held(k)
+            if not busy:
+                yield from self._follow(event, k, self._features.state.rows[k])
+        elif not event.quantity and signal[INTENT] != 0 and not busy:
             self._forget(k)
             self.state.due = min(self.state.until)
-        yield from ()
 
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
-        """Close whatever is open."""
-        for k in range(len(self.state.until)):
+        """Close whatever is open, and go on until it is closed."""
+        for k, signal in enumerate(self.state.signals):
             self._forget(k)
-            self.state.signals[k, INTENT] = 0
-            if self._portfolio.quantity(k):
-                yield self._propose(event, k, self._features.state.rows[k], f"kill switch: {event.reason}")
+            signal[KILLED] = 1
+            signal[INTENT] = self._side_held(k)
+            yield from self._follow(event, k, self._features.state.rows[k], f"kill switch: {event.reason}")
         self.state.due = NEVER
 
-    def _follow(self, event: Event, k: int, row: Floats) -> Iterator[Event]:
+    def on_book_resumed(self, event: BookResumed) -> Iterator[Event]:
+        """Enter again."""
+        self.state.signals[:, KILLED] = 0
+        yield from ()
+
+    def _side_held(self, k: int) -> int:
+        held = self._portfolio.quantity(k)
+        return (held > 0) - (held < 0)
+
+    def _follow(self, event: Event, k: int, row: Floats, reason: str = "") -> Iterator[Event]:
         signal = self.state.signals[k]
         cross = fast_brain(row, self._rules)
         target = target_of(cross, signal, self._rules)
         if target != signal[INTENT]:
             signal[INTENT] = target
-            yield self._propose(event, k, row, self._reason(k, cross))
+            yield self._propose(event, k, row, (reason or self._reason(k, cross))[:MAX_NOTE_CHARS])
+            if signal[KILLED]:
+                signal[INTENT] = self._side_held(k)  # so that each bar asks again until nothing is held
 
     def _propose(self, cause: Event, k: int, row: Floats, reason: str) -> Event:
         settings = self.book.strategy
@@ -241,6 +262,8 @@ class Strategy(MarketAgent[StrategyState]):
 
     def _reason(self, k: int, cross: int) -> str:
         """Say in words what the two brains see."""
+        if self.state.signals[k, KILLED]:
+            return "the kill switch is pulled"
         settings = self.book.features
         side = {1: "above", -1: "below", 0: "not yet known against"}[cross]
         fast = f"EMA {settings.ema_fast} {side} EMA {settings.ema_slow}"

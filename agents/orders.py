@@ -191,32 +191,43 @@ class Orders(Agent[OrdersState]):
         order = self._move(event, event.order)
         if order is None:
             yield self._broken_promise(event, event.order)
+        elif type(event) is OrderFilled and order.filled > order.quantity:
+            text = f"order {event.order}: {order.filled} of {order.quantity} filled; reconcile the executor"
+            yield self.emit(AlertRaised, event, event.key, severity="critical", text=text)
 
     def on_order_ended(self, event: OrderRejected | OrderCanceled | OrderExpired) -> Iterator[Event]:
-        """Follow an order that ends unfilled; what it had filled by then is protected, a lost stop is an alert."""
+        """Follow an order that ends unfilled. What an entry had filled is protected; a position is never left bare
+        without an alert: its stop lost, or canceled for an exit or a reversal that did not come about.
+        """
         order = self._move(event, event.order)
         if order is None:
             yield self._broken_promise(event, event.order)
-        elif order.role == "entry" and order.filled > ZERO:
+            return
+        held = self._portfolio.quantity(order.index)
+        if order.role == "entry" and order.filled > ZERO and _opens(order, held):
             yield from self._protect(event, order)
-        elif order.role == "stop" and not order.canceling and self._portfolio.quantity(order.index):
-            text = f"the stop of {event.key} ended ({type(event).__name__}): the position is not protected"
+        elif held and order.role != "target" and not order.canceling:
+            text = f"the {order.role} of {event.key} ended ({type(event).__name__}): the position is not protected"
             yield self.emit(AlertRaised, event, event.key, severity="critical", text=text)
 
     def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
-        """Protect a finished entry; when a stop or target has closed the position, cancel the other."""
+        """Protect a finished entry, and anew what a late fill has added to it, expected or not; when a stop or target
+        has closed the position, cancel the other.
+        """
         order = self.state.done.get(event.order) or self.state.working.get(event.order)
         if order is None:
             return
-        if not event.quantity:
-            yield from self._cancel_all(event, order.index, "position closed", ("stop", "target"))
-        elif order.role == "entry" and order.status == "filled":
+        finished = order.role == "entry" and order.status in DONE
+        if finished or not event.quantity:
+            reason = "position changes" if event.quantity else "position closed"
+            yield from self._cancel_all(event, order.index, reason, ("stop", "target"))
+        if finished:
             yield from self._protect(event, order)
 
     def _protect(self, cause: Event, entry: Order) -> Iterator[Event]:
         """Request the stop and the target of the position that an entry made."""
         quantity = self._portfolio.quantity(entry.index)
-        if not quantity or (quantity > ZERO) != (entry.side == "buy"):
+        if not _opens(entry, quantity):
             return
         prices: tuple[tuple[OrderRole, Decimal | None], ...] = (
             ("stop", entry.stop_price),
@@ -245,3 +256,8 @@ class Orders(Agent[OrdersState]):
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
         """Cancel every order that could still open something; stops and targets go with the exits that follow."""
         yield from self._cancel_all(event, None, "kill switch", ("entry",))
+
+
+def _opens(entry: Order, quantity: Decimal) -> bool:
+    """Tell whether a position of this signed quantity is on the side that an entry is for."""
+    return quantity > ZERO if entry.side == "buy" else quantity < ZERO

@@ -8,6 +8,7 @@ from typing import TypeVar
 from agents.pipeline import Desk
 from schemas.base import Event
 from schemas.book import Book
+from schemas.execution import CancelRequested
 from tests.agents.builders import BTC, bar
 from tests.agents.invariants import Witness
 
@@ -54,3 +55,8 @@ def all_of(kind: type[E], events: Iterable[Event]) -> list[E]:
 def kinds(events: Iterable[Event]) -> list[str]:
     """Name the events, in order."""
     return [type(event).__name__ for event in events]
+
+
+def cancels(events: Iterable[Event]) -> set[str]:
+    """Give the orders that the events want canceled."""
+    return {event.order for event in all_of(CancelRequested, events)}

@@ -48,6 +48,8 @@ class Report(msgspec.Struct, kw_only=True):
     kind: str
     keys: list[str] = []
     rows_read: int = 0
+    rows_outside: int = 0
+    """Before or after the time that was asked for."""
     rows_kept: int = 0
     dropped: dict[str, Dropped] = {}
     out_of_order: int = 0

@@ -47,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int = 0
     """From the event to our knowing of it, where the source tells no receive time."""
     keep_suspicious: bool = False
+    start_ns: int | None = None
+    """Take what was observed from here on."""
+    end_ns: int | None = None
+    """Take what was observed before."""
 
 
 def parse_interval(text: str) -> int:

@@ -27,9 +27,10 @@ def demo(
     flash_crash: Annotated[bool, typer.Option("--flash-crash", help="A fall of 12 % in four minutes.")] = False,
     fake_news: Annotated[bool, typer.Option("--fake-news", help="A flood of posts that no price bears out.")] = False,
 ) -> None:
-    """Make a synthetic market with news, let three offline voters and a fast brain trade it, and write the report.
+    """Make a synthetic market with news, trade it, and write the report.
 
-    Nothing in it is real: prices, houses and headlines are drawn from the seed. Needs no network and no key.
+    Three offline voters and a fast brain trade it. Nothing in it is real: prices, houses and headlines are drawn
+    from the seed. Needs no network and no key.
 
     Example: quorum demo --days 7 --fake-news
     """

@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Replay markets through models that vote and rules that decide." + EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 demo.register(app)
 replay.register(app)

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
-from schemas.book import parse_book
 from schemas.errors import BookError
 
 BOOK = """\
@@ -130,7 +128,9 @@ def new(
     archive: Annotated[str, typer.Option(help="Folder of the archive, relative to the book.")] = "archive",
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a book to start from: three voters that need no network, limits, breakers, costs, each with a comment.
+    """Write a book to start from, with a comment on every setting.
+
+    It has three voters that need no network, limits, breakers and costs.
 
     Example: quorum new my.yaml --instrument BTC/USDT@binance --instrument ETH/USDT@binance --mode advisory
     """
@@ -150,6 +150,10 @@ def book_yaml(
     title: str = "A book: one account with its own capital, instruments, models and limits.",
 ) -> str:
     """Give the text of a book. Raises BookError where no book can be made of the arguments."""
+    import yaml
+
+    from schemas.book import parse_book
+
     if mode not in MODES:
         raise BookError(f"--mode {mode!r} is none of {', '.join(MODES)}")
     for instrument in instruments:
@@ -192,5 +196,7 @@ def _aligned(line: str) -> str:
 
 def _scalar(value: str) -> str:
     """Write a string so that YAML reads it back as that string."""
+    import yaml
+
     written: str = yaml.safe_dump(value, width=1_000_000, allow_unicode=True)
     return written.removesuffix("\n").removesuffix("\n...")

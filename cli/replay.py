@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.base import NS_PER_S
 from schemas.errors import BookError
 
 if TYPE_CHECKING:
@@ -43,10 +42,11 @@ def replay(
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
 ) -> None:
-    """Replay archived markets, texts and verdicts through the agents, into orders, fills and a report.
+    """Replay an archive through the agents into orders, fills, a report.
 
-    The same book and archive give the same log, byte for byte; its digest is printed. Ctrl-C ends the run between
-    two events and leaves a readable, partial result.
+    The archive holds markets, and texts, verdicts and commands where there are any. The same book and archive give
+    the same log, byte for byte; its digest is printed. Ctrl-C ends the run between two events and leaves a readable,
+    partial result.
 
     Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
     """
@@ -123,7 +123,7 @@ def audit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     archive: Annotated[Path, typer.Option(help="The archive that it replayed.")],
 ) -> None:
-    """Rebuild every decision of a run from its journal and demand the same bytes.
+    """Rebuild every decision of a run and demand the same bytes.
 
     Recorded verdicts, fills and commands are fed at their recorded positions; no model is asked, nothing is executed.
     Exits 1 and names the first difference if there is one.
@@ -144,6 +144,8 @@ def audit(
 
 def parse_time(text: str | None) -> int | None:
     """Read a day or a time in ISO 8601, UTC unless it says otherwise; ns. Raises BookError on anything else."""
+    from schemas.base import NS_PER_S
+
     if text is None:
         return None
     try:

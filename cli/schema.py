@@ -15,15 +15,14 @@ from io import BufferedReader
 from pathlib import Path
 from sys import modules
 from time import time_ns
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.checks import check as check_event
-from schemas.codec import MAX_RECORD_BYTES, decode
 from schemas.errors import ArchiveError, QuorumError, RefusedError
-from schemas.jsonschema import Docs, reference_page, schema_of
-from schemas.topics import EVENT_TYPES, TOPIC_OF
+
+if TYPE_CHECKING:
+    from schemas.jsonschema import Docs
 
 FAILED = 1
 SHOWN_REFUSALS = 50
@@ -76,6 +75,9 @@ def show(event: Annotated[str, typer.Argument(help="Name of an event, such as Ba
 
     Example: quorum schema show BarClosed
     """
+    from schemas.jsonschema import schema_of
+    from schemas.topics import EVENT_TYPES
+
     kinds = {kind.__name__: kind for kind in EVENT_TYPES}
     if event not in kinds:
         close = get_close_matches(event, kinds, n=1, cutoff=0.5)
@@ -94,6 +96,9 @@ def check(
 
     Example: quorum schema check events.jsonl
     """
+    from schemas.checks import check as check_event
+    from schemas.codec import decode
+
     counts: Counter[str] = Counter()
     refused = 0
     now = time_ns()
@@ -119,6 +124,8 @@ def check(
 
 
 def _print_counts(file: Path, counts: Counter[str], refused: int) -> None:
+    from schemas.topics import EVENT_TYPES, TOPIC_OF
+
     for kind in EVENT_TYPES:
         if counts[kind.__name__]:
             sys.stdout.write(f"{counts[kind.__name__]:>12,}  {kind.__name__} (topic {TOPIC_OF[kind]})\n")
@@ -131,6 +138,8 @@ def _opened(file: Path) -> gzip.GzipFile | BufferedReader:
 
 def _lines(stream: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
     """Lines without their ends; of one beyond the limit just enough that `decode` refuses it."""
+    from schemas.codec import MAX_RECORD_BYTES
+
     while line := stream.readline(MAX_RECORD_BYTES + 2):
         rest = line
         while rest and not rest.endswith(b"\n"):
@@ -140,6 +149,9 @@ def _lines(stream: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
 
 def _documents() -> dict[str, str]:
     """The published files, by path below the folder of documents."""
+    from schemas.jsonschema import reference_page, schema_of
+    from schemas.topics import EVENT_TYPES
+
     docs = _docs()
     documents = {f"schemas/{kind.__name__}.json": _json_text(schema_of(kind, docs)) for kind in EVENT_TYPES}
     return {**documents, "events.md": reference_page(docs)}
@@ -155,6 +167,8 @@ def _text_of(path: Path) -> str | None:
 
 def _docs() -> Docs:
     """The docstrings of the catalogue's modules, records and fields: `market`, `BarClosed`, `BarClosed.open`."""
+    from schemas.topics import EVENT_TYPES
+
     docs: dict[str, str] = {}
     names = dict.fromkeys(owner.__module__ for kind in EVENT_TYPES for owner in kind.__mro__)
     for name in names:

@@ -18,7 +18,7 @@ import numpy as np
 from agents.agent import Handler, MarketAgent, State
 from agents.frame import BAR, TRADE, Floats, Frame, Ints, kind_name
 from agents.kernels import kernel
-from schemas.base import NS_PER_MIN, NS_PER_S, Event, market_id
+from schemas.base import NS_PER_MIN, NS_PER_S, Event, base_of, market_id
 from schemas.book import Book, FeatureSettings
 from schemas.decisions import NewsVetted
 
@@ -266,9 +266,9 @@ class Features(MarketAgent[FeaturesState]):
 
     def concerns(self, key: str, instrument: str) -> bool:
         """Tell whether a text of this key is about the instrument: its id, its base, or no instrument's base."""
-        if key in (instrument, _base(instrument)):
+        if key in (instrument, base_of(instrument)):
             return True
-        return all(key not in (other, _base(other)) for other in self.instruments)
+        return all(key not in (other, base_of(other)) for other in self.instruments)
 
     def last_id(self, index: int) -> str:
         """Give the id of the last market event of the book's `index`-th instrument."""
@@ -290,10 +290,6 @@ def _settings(settings: FeatureSettings) -> Floats:
         ],
         np.float64,
     )
-
-
-def _base(instrument: str) -> str:
-    return instrument.partition("/")[0]
 
 
 def rsi(row: Floats) -> float:

@@ -72,3 +72,8 @@ def market_id(key: str, kind: str, number: int) -> str:
     The number is the exchange's trade or update id; of a bar, its opening time in ns.
     """
     return f"{key}/{kind}/{number}"
+
+
+def base_of(instrument: str) -> str:
+    """The symbol that texts on an instrument are keyed by: `BTC` of `BTC/USD@binance`, `SPY` of `SPY@lean`."""
+    return instrument.partition("@")[0].partition("/")[0]

@@ -25,7 +25,6 @@ from replay.synthetic.scenario import (
     REGIME,
     TAPE,
     Scenario,
-    base_of,
     day_start_ns,
 )
 from replay.synthetic.tape import trades_and_quotes
@@ -40,7 +39,7 @@ from replay.synthetic.walk import (
     compounded,
     rows_of,
 )
-from schemas.base import NS_PER_MIN
+from schemas.base import NS_PER_MIN, base_of
 
 KINDS = ("bars", "trades", "quotes", "tweets", "news")
 FIRST_PRICES = {"BTC": 40_000.0, "ETH": 2_400.0}

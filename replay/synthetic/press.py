@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from connectors.archive import SCHEMAS
 from replay.synthetic import stories
-from replay.synthetic.scenario import MINUTES, PRESS, Scenario, base_of, day_start_ns
+from replay.synthetic.scenario import MINUTES, PRESS, Scenario, day_start_ns
 from replay.synthetic.stories import Line
 from replay.synthetic.walk import Floats
-from schemas.base import NS_PER_MIN, NS_PER_S
+from schemas.base import NS_PER_MIN, NS_PER_S, base_of
 
 TRUE_SHARE, CONTRARY_SHARE = 0.55, 0.2
 """Of the glad and grim stories; these move the price against their tone (it was expected), the rest not at all."""

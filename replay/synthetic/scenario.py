@@ -66,8 +66,3 @@ class Scenario(NamedTuple):
 def day_start_ns(day: int) -> int:
     """Give the midnight at which a day of the market begins."""
     return FIRST_DAY_NS + day * NS_PER_DAY
-
-
-def base_of(instrument: str) -> str:
-    """Give the symbol that texts on an instrument are keyed by: `BTC` of `BTC/USD@synthetic`."""
-    return instrument.partition("@")[0].partition("/")[0]

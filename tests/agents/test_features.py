@@ -287,6 +287,12 @@ def test_a_text_concerns_its_instrument_or_all(key: str, concerned: set[str]) ->
     assert {instrument for instrument in features.instruments if features.concerns(key, instrument)} == concerned
 
 
+def test_a_share_that_names_no_currency_is_concerned_by_its_symbol() -> None:
+    features = Features(make_book(["SPY@x", "QQQ@x"]))
+    concerned = {key: [i for i in features.instruments if features.concerns(key, i)] for key in ("SPY", "SPY@x", "Fed")}
+    assert concerned == {"SPY": ["SPY@x"], "SPY@x": ["SPY@x"], "Fed": ["SPY@x", "QQQ@x"]}
+
+
 # Compiled or not
 
 PROGRAM = """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.base import derived_id, market_id
+from schemas.base import base_of, derived_id, market_id
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,11 @@ def test_a_cause_cannot_borrow_from_what_follows_it(call: tuple[str, int], one: 
 )
 def test_market_ids_say_what_they_identify(key: str, kind: str, number: int, expected: str) -> None:
     assert market_id(key, kind, number) == expected
+
+
+@pytest.mark.parametrize(
+    ("instrument", "base"),
+    [("BTC/USD@binance", "BTC"), ("SPY@lean", "SPY"), ("BTC/USD:USD@a/b", "BTC"), ("ES@x/y", "ES"), ("SPY", "SPY")],
+)
+def test_texts_are_keyed_by_the_symbol_without_quote_and_venue(instrument: str, base: str) -> None:
+    assert base_of(instrument) == base

@@ -33,7 +33,8 @@ format: .venv/.ready ## Format the code and mend what ruff can mend by itself
 	@.venv/bin/ruff format --quiet .
 
 .PHONY: bench
-bench: .venv/.ready ## Measure the replay's speed and memory
+bench: .venv/.ready ## Measure the replay's speed and memory beside other engines
+	@$(MAKE) --no-print-directory --silent .venv-peers/.ready || echo "bench: going on without the peers" >&2
 	@$(PY) benchmarks/replay.py
 
 .PHONY: crosscheck
@@ -63,7 +64,10 @@ clean: ## Remove what the other targets have built
 .venv-crosscheck/.ready: requirements/crosscheck.lock requirements/setup.sh pyproject.toml .venv-crosscheck/bin/python
 	@sh requirements/setup.sh .venv-crosscheck requirements/crosscheck.lock && touch $@
 
-.venv/bin/python .venv-crosscheck/bin/python: ;
+.venv-peers/.ready: benchmarks/requirements-peers.txt benchmarks/peers/setup.sh .venv-peers/bin/python
+	@sh benchmarks/peers/setup.sh .venv-peers benchmarks/requirements-peers.txt && touch $@
+
+.venv/bin/python .venv-crosscheck/bin/python .venv-peers/bin/python: ;
 
 .venv-lock/bin/uv:
 	@python3 -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -1,4 +1,8 @@
-"""The bare walk of `replay.synthetic` as one plain Parquet file that every peer reads: columns of numbers, no names."""
+"""The bare walk of `replay.synthetic` as one plain Parquet file that every peer reads: columns of numbers, no names.
+
+Run it from the repository's root, as `python -m benchmarks.market`: by its path it would take this folder's
+replay.py for the package.
+"""
 
 import argparse
 from pathlib import Path

@@ -74,11 +74,11 @@ def checked_workload(parser: argparse.ArgumentParser, arguments: argparse.Namesp
     if not 0 < arguments.fast < arguments.slow:
         parser.error(f"--fast must lie between 1 and --slow, not {arguments.fast} with --slow {arguments.slow}")
     if not arguments.bars.is_file():
-        parser.error(f"--bars: no file at {arguments.bars}; write one with benchmarks/market.py")
+        parser.error(f"--bars: no file at {arguments.bars}; write one with `python -m benchmarks.market`")
     try:
         metadata = pq.read_metadata(arguments.bars)
     except pa.ArrowInvalid:
-        parser.error(f"--bars: {arguments.bars} is not a Parquet file; write one with benchmarks/market.py")
+        parser.error(f"--bars: {arguments.bars} is not a Parquet file; write one with `python -m benchmarks.market`")
     if metadata.schema.names != COLUMNS or metadata.num_rows == 0:
         parser.error(f"--bars: {arguments.bars} must hold at least one row of the columns {', '.join(COLUMNS)}")
     return Workload(arguments.bars, arguments.fast, arguments.slow, arguments.out_json)

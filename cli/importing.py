@@ -19,13 +19,31 @@ if TYPE_CHECKING:
     from connectors.importers.report import Report
     from connectors.importers.settings import Settings
 
+EXAMPLES = """
+\b
+Bars, one row a bar, in columns of the usual names or of others:
+  quorum import bars btc_1m.parquet --instrument BTC/USD@bitfinex --into archive
+  quorum import bars eth.csv.gz --instrument ETH/USD@kraken --into archive \\
+    --interval 1h --map ts=Opened --tz Europe/Paris
+
+\b
+Trades and quotes, from a LEAN zip or from a recording whose clock was behind:
+  quorum import ticks equity/usa/tick/spy/20131007_trade.zip \\
+    --instrument SPY/USD@us --into archive
+  quorum import ticks futures.raw.gz --instrument BTC/USDT@binance-perp --into archive
+
+\b
+Texts; --check first shows what the file holds and writes nothing:
+  quorum import tweets tweets.jsonl.gz --key BTC --source some_account --into archive --check
+  quorum import news news.jsonl --key BTC --into archive --json
+"""
 CHECK_FAILED = 1
 INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import")(import_)
+    app.command("import", epilog=EXAMPLES)(import_)
 
 
 def import_(
@@ -58,13 +76,13 @@ def import_(
         bool, typer.Option("--strict", help="Write no source that a row was dropped of; exit 1.")
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="Report only; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
     """Bring recordings into an archive, and report what was found: bad values, doubles, gaps, outliers, clock skew.
 
     Nothing is dropped silently: each report is printed, and kept as JSON in the archive's `_reports` folder. The same
-    file imported again replaces itself. Files of one command are taken to be of one recorder.
-
-    Example: quorum import bars btc_1m_2017.parquet --into archive --instrument BTC/USD@bitfinex --interval 1m
+    file imported again replaces itself. Files of one command are taken to be of one recorder; a file that cannot be
+    read ends the command, and those reported before it stay imported.
     """
     from cli.replay import parse_time
     from connectors.importers.settings import Settings, parse_interval
@@ -88,13 +106,14 @@ def import_(
         start_ns=parse_time(start),
         end_ns=parse_time(end),
     )
-    dropped = _import(paths, into, settings, dry=check, strict=strict)
+    dropped = _import(paths, into, settings, dry=check, strict=strict, as_json=as_json)
     if strict and dropped:
         raise typer.Exit(CHECK_FAILED)
 
 
-def _import(paths: list[Path], into: Path, settings: Settings, *, dry: bool, strict: bool) -> int:
+def _import(paths: list[Path], into: Path, settings: Settings, *, dry: bool, strict: bool, as_json: bool) -> int:
     """Import, print each report as it comes, and return how many rows were dropped."""
+    import msgspec
     from rich.console import Console
 
     from connectors.importers.run import import_files
@@ -104,11 +123,14 @@ def _import(paths: list[Path], into: Path, settings: Settings, *, dry: bool, str
     try:
         with _progress(paths) as progress:
             for report in import_files(paths, into, settings, dry=dry, strict=strict, progress=progress):
-                console.print(_table(report))
+                if as_json:
+                    sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+                else:
+                    console.print(_table(report))
+                    _print_fate(console, report, into, dry=dry, strict=strict)
                 dropped += report.rows_dropped
-                if not report.rows_kept:
+                if not report.rows_kept and not report.rows_outside:
                     raise ArchiveError(f"{report.source}: holds no row that could be kept; nothing of it was written")
-                _print_fate(console, report, into, dry=dry, strict=strict)
     except KeyboardInterrupt:
         sys.stderr.write("quorum: interrupted; sources reported above are in the archive, whole\n")
         raise typer.Exit(INTERRUPTED) from None
@@ -142,7 +164,8 @@ def _progress(paths: list[Path]) -> Iterator[Callable[[Path], Callable[[int], No
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+    console = Console(file=sys.stderr)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         total = sum(path.stat().st_size for path in paths if path.is_file())
         task = bar.add_task("", total=total)
 
@@ -156,6 +179,8 @@ def _progress(paths: list[Path]) -> Iterator[Callable[[Path], Callable[[int], No
 def _print_fate(console: Console, report: Report, into: Path, *, dry: bool, strict: bool) -> None:
     if dry:
         said = "checked only: nothing was written"
+    elif not report.rows_kept:
+        said = "no row is left: nothing of this source was written"
     elif strict and report.dropped:
         said = "rows were dropped and --strict is set: nothing of this source was written"
     else:

@@ -10,8 +10,13 @@ import pyarrow.compute as pc
 
 from connectors.importers.report import Report
 from schemas.base import NS_PER_MS
+from schemas.errors import ArchiveError
 
 TIMES = ("occurred_at", "observed_at")
+SKEW_WITNESSES = 10
+GLITCH_NS = 10 * NS_PER_MS
+MAX_FOUND_SKEW_MS = 60_000
+"""No clock that anyone keeps is a minute off: more than that is a unit or a zone misread."""
 
 
 @dataclass
@@ -44,22 +49,25 @@ def latencies_ns(batch: Batch) -> np.ndarray:
     return known
 
 
-SKEW_WITNESSES = 10
-GLITCH_NS = 10 * NS_PER_MS
-
-
 def clock_skew_ms(latencies: list[np.ndarray]) -> int:
     """Tell how far the recorder's clock was behind: what makes the least latency zero, in whole ms, rounded up.
 
     A message cannot arrive before it was sent, so the least latency bounds the skew from below. One glitch must
-    not set it: where the least lies more than 10 ms below the tenth least, the tenth counts.
+    not set it: where the least lies more than 10 ms below the tenth least, the tenth counts. Raises ArchiveError
+    where the skew would be over a minute.
     """
     known = np.concatenate(latencies) if latencies else np.empty(0, np.int64)
     if not len(known):
         return 0
     witnesses = np.sort(np.partition(known, min(SKEW_WITNESSES, len(known)) - 1)[:SKEW_WITNESSES])
     least = witnesses[0] if witnesses[-1] - witnesses[0] <= GLITCH_NS else witnesses[-1]
-    return max(0, -int(least // NS_PER_MS))
+    skew_ms = max(0, -int(least // NS_PER_MS))
+    if skew_ms > MAX_FOUND_SKEW_MS:
+        raise ArchiveError(
+            f"receive times lie {skew_ms / 1_000:,.0f} s before the events: no clock is so far behind; say"
+            " --time-unit or --tz if they are misread, else --clock-skew"
+        )
+    return skew_ms
 
 
 def shifted(batch: Batch, skew_ms: int) -> Batch:

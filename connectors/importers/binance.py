@@ -8,40 +8,44 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
 
 from connectors.importers.batch import Batch
-from connectors.importers.raw import ROW, Progress, open_bytes
+from connectors.importers.raw import ROW, UNREADABLE, Progress, open_bytes
 from connectors.importers.report import Report
 from connectors.importers.settings import Settings, check_instrument
 from connectors.importers.values import floats
 from schemas.base import NS_PER_MS
 from schemas.errors import ArchiveError
+from schemas.fields import INT64_MAX, LATEST_NS
 
-_EXAMPLE_CHARS = 80
 _STREAMS = {"trade": "trades", "bookTicker": "quotes"}
+
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=LATEST_NS // NS_PER_MS)]
 
 
 class _Trade(msgspec.Struct):
     s: str
-    t: int
+    t: _Id
     p: str
     q: str
     m: bool
-    T: int
+    T: _Ms
 
 
 class _BookTicker(msgspec.Struct):
     s: str
-    u: int
+    u: _Id
     b: str
     B: str
     a: str
     A: str
-    T: int | None = None
+    T: _Ms | None = None
     """When the book changed; futures tell it, spot does not."""
 
 
@@ -65,7 +69,7 @@ def is_recording(path: Path) -> bool:
     try:
         with open_bytes(path, lambda _: None) as file:
             received, _, message = file.readline().partition(b" ")
-    except (OSError, EOFError):
+    except UNREADABLE:
         return False
     return received.isdigit() and message.startswith(b"{")
 
@@ -75,7 +79,7 @@ def read_binance(path: Path, settings: Settings, report: Report, progress: Progr
     instrument = check_instrument(settings.instrument)
     try:
         rows = _rows(path, report, progress)
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(f"{path}: cannot be read: {error}") from None
     found = sorted({event.s for kind in rows.values() for _, _, event in kind})
     symbol = settings.symbol or (found[0] if len(found) == 1 else "")
@@ -107,13 +111,20 @@ def _rows(path: Path, report: Report, progress: Progress) -> Rows:
                 if kind is None:
                     others[message.stream or "without a stream"] += 1
                 else:
-                    rows[kind].append((number, int(received), _events[kind].decode(message.data)))
+                    rows[kind].append((number, _received(received), _events[kind].decode(message.data)))
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-                example = line[:_EXAMPLE_CHARS].decode("utf-8", "replace").strip()
-                report.drop("a line that is no receive time and message", 1, f"row {number}: {example}")
+                example = f"row {number}: {line.decode('utf-8', 'replace')}"
+                report.drop("a line that is no receive time and message", 1, example)
     for stream, count in sorted(others.items()):
         report.notes.append(f"{count:,} messages of another stream left aside: {stream}")
     return rows
+
+
+def _received(digits: bytes) -> int:
+    at = int(digits)
+    if not 0 < at < LATEST_NS:
+        raise ValueError(digits)
+    return at
 
 
 def _trades(rows: list[tuple[int, int, _Trade]], instrument: str, report: Report) -> Batch:

@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from connectors.importers.batch import Batch
-from connectors.importers.raw import ROW
+from connectors.importers.raw import ROW, UNREADABLE, Progress
 from connectors.importers.report import Report
 from connectors.importers.settings import Settings, check_instrument
 from connectors.importers.values import times
@@ -29,6 +30,7 @@ _NAME = re.compile(r"(?P<day>\d{8})_(?P<kind>trade|quote)\.zip")
 _EXPIRY = re.compile(r"_(?P<expiry>\d{6,8})\.csv$")
 _ZONES = {"equity": "America/New_York", "crypto": "UTC", "future": "UTC"}
 _EQUITY_SCALE = 10_000
+_DAY_MS = 86_400_000
 _OHLC = ("open", "high", "low", "close")
 _FIELDS = {
     ("tick", "trade"): ("ms", "price", "size", "exchange", "condition", "suspicious"),
@@ -50,7 +52,7 @@ def is_lean(path: Path) -> bool:
     return _NAME.fullmatch(path.name) is not None
 
 
-def read_lean(path: Path, settings: Settings, report: Report) -> Iterator[Batch]:
+def read_lean(path: Path, settings: Settings, report: Report, progress: Progress) -> Iterator[Batch]:
     """Give one batch for each CSV in the zip: of futures there is one a contract. Raises ArchiveError."""
     found = _NAME.fullmatch(path.name)
     parts = path.resolve().parts
@@ -59,14 +61,18 @@ def read_lean(path: Path, settings: Settings, report: Report) -> Iterator[Batch]
             f"{path}: not a LEAN path; they are {'|'.join(_ZONES)}/MARKET/tick|minute/SYMBOL/DAY_trade|quote.zip"
         )
     security, resolution = parts[-5], parts[-3]
+    try:
+        midnight = datetime.strptime(found["day"], "%Y%m%d")  # noqa: DTZ007 - a wall time; its zone follows
+    except ValueError:
+        raise ArchiveError(f"{path}: {found['day']} is no day") from None
     members = _members(path)
+    progress(path.stat().st_size)
     instruments = _instruments(path, [name for name, _ in members], settings)
     for (name, data), instrument in zip(members, instruments, strict=True):
         own = report if len(members) == 1 else _copy(report, f"{path.name}:{name}")
         own.keys = [instrument]
         table = _table(path, name, data, _FIELDS[resolution, found["kind"]])
         own.rows_read = table.num_rows
-        midnight = f"{found['day'][:4]}-{found['day'][4:6]}-{found['day'][6:]}"
         at = _at(table["ms"], midnight, settings.tz or _ZONES[security])
         scale = _EQUITY_SCALE if security == "equity" else 1
         make = (
@@ -80,9 +86,12 @@ def read_lean(path: Path, settings: Settings, report: Report) -> Iterator[Batch]
 def _members(path: Path) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return [(name, archive.read(name)) for name in sorted(archive.namelist())]
-    except (OSError, zipfile.BadZipFile) as error:
+            members = [(name, archive.read(name)) for name in sorted(archive.namelist()) if name.endswith(".csv")]
+    except (*UNREADABLE, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted
         raise ArchiveError(f"{path}: cannot be read as a zip: {error}") from None
+    if not members:
+        raise ArchiveError(f"{path}: holds no CSV; a LEAN zip holds one for each contract")
+    return members
 
 
 def _instruments(path: Path, names: list[str], settings: Settings) -> list[str]:
@@ -113,11 +122,12 @@ def _table(path: Path, name: str, data: bytes, fields: tuple[str, ...]) -> pa.Ta
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
 
 
-def _at(ms: pa.ChunkedArray, midnight: str, zone: str) -> pa.ChunkedArray:
-    """Give the UTC times of wall times given in milliseconds since midnight."""
-    start = np.datetime64(midnight, "ns")
-    wall = start + (ms.to_numpy() * NS_PER_MS).astype("timedelta64[ns]")
-    return times(pa.chunked_array([pa.array(wall)]), "auto", zone)
+def _at(ms: pa.ChunkedArray, midnight: datetime, zone: str) -> pa.ChunkedArray:
+    """Give the UTC times of wall times given in milliseconds since midnight; outside the day there is none."""
+    within = pc.and_(pc.greater_equal(ms, 0.0), pc.less(ms, float(_DAY_MS)))
+    since_ns = pc.cast(pc.round(pc.multiply(pc.if_else(within, ms, None), float(NS_PER_MS))), pa.int64())
+    start_ns = pa.scalar(midnight, pa.timestamp("ns")).cast(pa.int64())
+    return times(pc.cast(pc.add(since_ns, start_ns), pa.timestamp("ns")), "auto", zone)
 
 
 def _envelope(

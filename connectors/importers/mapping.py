@@ -75,14 +75,18 @@ REQUIRED = {
 Picked = dict[str, pa.ChunkedArray]
 
 
-def kind_of(names: list[str], kind: str, mapping: dict[str, str]) -> str:
-    """Tell trades from quotes where the user said ticks."""
+def kind_of(path: Path, names: list[str], kind: str, mapping: dict[str, str]) -> str:
+    """Tell trades from quotes where the user said ticks. Raises ArchiveError where they are neither."""
     if kind != "ticks":
         return kind
     known = {_plain(name) for name in names}
     is_quotes = {"bid", "ask"} <= set(mapping) or (
         bool(known & set(ALIASES["quotes"]["bid"])) and bool(known & set(ALIASES["quotes"]["ask"]))
     )
+    if not is_quotes and "update_id" in known and not {"number", "price"} & set(mapping):
+        raise ArchiveError(
+            f"{path}: changes of the depth of a book (update_id and one price a row) cannot be kept as ticks"
+        )
     return "quotes" if is_quotes else "trades"
 
 

@@ -26,7 +26,7 @@ _VALUES = {
 
 def market_batch(path: Path, table: pa.Table, settings: Settings, report: Report) -> Batch:
     """Map a table; a value that cannot be read becomes null. Raises ArchiveError where a column is missing."""
-    kind = kind_of(table.column_names, settings.kind, settings.mapping)
+    kind = kind_of(path, table.column_names, settings.kind, settings.mapping)
     report.kind = kind
     report.rows_read = table.num_rows + report.rows_dropped
     instrument = check_instrument(settings.instrument)
@@ -36,7 +36,7 @@ def market_batch(path: Path, table: pa.Table, settings: Settings, report: Report
     columns |= {name: floats(picked[name]) for name in _VALUES[kind]}
     columns |= _bar_times(path, picked, settings, report) if kind == "bars" else _times(picked, settings, report)
     if kind == "trades":
-        columns["side"] = _side(picked, rows)
+        columns["side"] = _side(picked, rows, report)
     numbered = kind == "bars" or "number" in picked
     if kind != "bars":
         columns["number"] = integers(picked["number"]) if numbered else pa.nulls(rows, pa.int64())
@@ -103,10 +103,13 @@ def _observed(
     return pc.add(occurred, settings.delay_ms * NS_PER_MS)
 
 
-def _side(picked: Picked, rows: int) -> pa.ChunkedArray:
+def _side(picked: Picked, rows: int, report: Report) -> pa.ChunkedArray:
     """Give the aggressor's side; a buyer who was the maker was hit by a seller."""
     if "side" in picked:
-        return sides(strings(picked["side"]))
+        found = sides(strings(picked["side"]))
+        if unknown := pc.sum(pc.equal(found, 0)).as_py():
+            report.notes.append(f"side: {unknown:,} rows say neither buy nor sell; it is unknown there")
+        return found
     if "is_buyer_maker" in picked:
         seller = booleans(picked["is_buyer_maker"])
         return pc.cast(pc.if_else(seller, -1, 1), pa.int8())

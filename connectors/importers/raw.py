@@ -5,11 +5,15 @@ Rows that cannot be taken apart (a wrong number of fields, no JSON) are counted 
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
@@ -17,37 +21,43 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from connectors.importers.report import Report
+from connectors.importers.report import Report, printable
 from schemas.errors import ArchiveError
 
 ROW = "#row"
 """Column of a table that says where the row stood in its file, counted from 1 without the header."""
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file may raise: absent, cut off, not gzipped, damaged."""
 Progress = Callable[[int], None]
 """Is told how many more bytes of the file were read."""
 _SEPARATORS = ",;\t|"
-_EXAMPLE_CHARS = 80
+_MAX_HEADER_BYTES = 1 << 20
 
 
 def read_raw(path: Path, columns: tuple[str, ...], report: Report, progress: Progress) -> pa.Table:
     """Read a file whole. `columns` names those of a CSV or of JSON arrays without names. Raises ArchiveError."""
-    suffixes = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    form = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     try:
-        if suffixes == "parquet":
-            progress(path.stat().st_size)
-            return _numbered(pq.ParquetFile(path).read())
-        if suffixes in ("csv", "tsv", "txt"):
+        if form == "parquet":
+            return _parquet(path, progress)
+        if form in ("csv", "tsv", "txt"):
             return _csv(path, columns, report, progress)
-        if suffixes in ("jsonl", "ndjson", "json"):
+        if form in ("jsonl", "ndjson", "json"):
             return _json(path, columns, report, progress)
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise ArchiveError(f"{path}: cannot be read: {_brief(str(error))}") from None
+    except (*UNREADABLE, pa.ArrowException) as error:
+        raise ArchiveError(f"{path}: cannot be read: {printable(str(error))}") from None
     raise ArchiveError(f"{path}: is neither CSV, JSON lines nor Parquet, by its name; say --format if it is another")
 
 
-def open_bytes(path: Path, progress: Progress) -> BinaryIO:
+@contextmanager
+def open_bytes(path: Path, progress: Progress) -> Iterator[BinaryIO]:
     """Open a file, unpacked if it is gzipped, and tell how much of it on disk was read."""
-    raw = _Counting(path, progress)
-    return gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw  # type: ignore[return-value]
+    with _Counting(path, progress) as raw:
+        if path.name.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield cast("BinaryIO", unpacked)
+        else:
+            yield raw
 
 
 class _Counting(io.BufferedReader):
@@ -68,44 +78,51 @@ class _Counting(io.BufferedReader):
         return data
 
 
-def _numbered(table: pa.Table) -> pa.Table:
+def _parquet(path: Path, progress: Progress) -> pa.Table:
+    with open_bytes(path, progress) as file:
+        table = pq.ParquetFile(pa.BufferReader(file.read())).read()
+    _require_distinct(path, table.column_names)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table[place].cast(field.type.value_type))
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
 
 
 def _csv(path: Path, columns: tuple[str, ...], report: Report, progress: Progress) -> pa.Table:
     """Read every column as text: which are numbers and times is for the mapping to say."""
     with open_bytes(path, lambda _: None) as file:
-        header = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
+        header = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
     if not header:
-        raise ArchiveError(f"{path}: is empty")
+        raise ArchiveError(f"{path}: is empty, or its first line is")
     separator = max(_SEPARATORS, key=header.count)
+    names = list(columns) or [name.strip() for name in next(csv.reader([header], delimiter=separator))]
+    _require_distinct(path, names)
     skipped: list[int] = []
 
     def skip(row: pa_csv.InvalidRow) -> str:
-        skipped.append(row.number or 0)
+        number = (row.number or 0) - (0 if columns else 1)
+        skipped.append(number)
         reason = f"a row of another number of fields than the {row.expected_columns} of the header"
-        report.drop(reason, 1, f"row {row.number}: {_brief(row.text)}")
+        report.drop(reason, 1, f"row {number}: {row.text}")
         return "skip"
 
-    names = list(columns) or [name.strip().strip('"') for name in header.split(separator)]
     with open_bytes(path, progress) as file:
         table = pa_csv.read_csv(
             pa.PythonFile(file, "r"),
             read_options=pa_csv.ReadOptions(column_names=names, skip_rows=0 if columns else 1, use_threads=False),
             parse_options=pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=skip),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=["", "null", "None"],
-                strings_can_be_null=True,
+                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
             ),
         )
-    return table.append_column(ROW, pa.array(_places(table.num_rows, skipped)))
+    places = np.delete(np.arange(1, table.num_rows + len(skipped) + 1), np.array(skipped, np.int64) - 1)
+    return table.append_column(ROW, pa.array(places))
 
 
-def _places(count: int, skipped: list[int]) -> np.ndarray:
-    """Number the rows that are left after some were skipped."""
-    places = np.arange(1, count + len(skipped) + 1)
-    return np.delete(places, [number - 2 for number in skipped]) if skipped else places
+def _require_distinct(path: Path, names: list[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ArchiveError(f"{path}: has {count} columns of the name {name!r}; rename all but one")
 
 
 def _json(path: Path, columns: tuple[str, ...], report: Report, progress: Progress) -> pa.Table:
@@ -117,7 +134,9 @@ def _json(path: Path, columns: tuple[str, ...], report: Report, progress: Progre
             records.append(named)
             rows.append(row)
         else:
-            report.drop("a line that is no JSON object", 1, f"row {row}: {_brief(str(record))}")
+            report.drop("a line that is no JSON object", 1, f"row {row}: {record}")
+    if not records:
+        raise ArchiveError(f"{path}: holds no JSON object; it is empty, or --columns must name what its arrays hold")
     names = list(dict.fromkeys(name for record in records for name in record))
     arrays = [_array([record.get(name) for record in records]) for name in names]
     return pa.table([*arrays, pa.array(rows, pa.int64())], names=[*names, ROW])
@@ -128,21 +147,26 @@ def _records(path: Path, report: Report, progress: Progress) -> Iterator[tuple[i
     decode = msgspec.json.Decoder().decode
     with open_bytes(path, progress) as file:
         for row, line in enumerate(file, 1):
-            if row == 1 and line.lstrip().startswith(b"[") and not line.rstrip().endswith((b"]", b"],")):
-                yield from enumerate(_whole(path, line + file.read()), 1)
-                return
+            text = line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
             try:
-                if line.strip():
-                    yield row, decode(line)
+                value = decode(text) if text.strip() else None
             except (msgspec.DecodeError, UnicodeDecodeError):
-                report.drop("a line that is no JSON", 1, f"row {row}: {_brief(line.decode('utf-8', 'replace'))}")
+                if row == 1 and text.lstrip().startswith(b"["):
+                    yield from enumerate(_whole(path, text + file.read()), 1)
+                    return
+                report.drop("a line that is no JSON", 1, f"row {row}: {line.decode('utf-8', 'replace')}")
+                continue
+            if row == 1 and isinstance(value, list) and all(isinstance(each, dict | list) for each in value):
+                yield from enumerate(value, 1)
+            elif text.strip():
+                yield row, value
 
 
 def _whole(path: Path, data: bytes) -> list[Any]:
     try:
         values = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"{path}: is neither JSON lines nor one JSON array: {error}") from None
+        raise ArchiveError(f"{path}: is neither JSON lines nor one JSON array: {printable(str(error))}") from None
     return list(values)
 
 
@@ -151,8 +175,3 @@ def _array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # of mixed types: text says what each was
         return pa.array([None if value is None else str(value) for value in values])
-
-
-def _brief(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _EXAMPLE_CHARS else line[: _EXAMPLE_CHARS - 1] + "…"

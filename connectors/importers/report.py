@@ -8,6 +8,8 @@ import msgspec
 
 from schemas.base import NS_PER_S
 
+EXAMPLE_CHARS = 160
+
 
 class Dropped(msgspec.Struct):
     """Rows left out for one reason."""
@@ -67,15 +69,22 @@ class Report(msgspec.Struct, kw_only=True):
     files: int = 0
 
     def drop(self, reason: str, rows: int, example: str) -> None:
-        """Count rows as left out; the first example of each reason is kept."""
+        """Count rows as left out; the first example of each reason is kept, cut short and made printable."""
         if rows:
-            known = self.dropped.setdefault(reason, Dropped(0, example))
+            known = self.dropped.setdefault(reason, Dropped(0, printable(example)))
             known.rows += rows
 
     @property
     def rows_dropped(self) -> int:
         """Over all reasons."""
         return sum(each.rows for each in self.dropped.values())
+
+
+def printable(text: str) -> str:
+    """Cut what a file says short, and write out whatever would steer a terminal or turn the writing round."""
+    line = " ".join(text[: 2 * EXAMPLE_CHARS].split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
+    return shown if len(shown) <= EXAMPLE_CHARS else shown[: EXAMPLE_CHARS - 1] + "…"
 
 
 def utc(at_ns: int) -> str:

@@ -8,6 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
 from connectors.archive import TOPIC_FOLDERS, discard, source_digest, write
 from connectors.importers.batch import Batch, clock_skew_ms, latencies_ns, shifted
@@ -16,8 +17,8 @@ from connectors.importers.examine import examine
 from connectors.importers.lean import is_lean, read_lean
 from connectors.importers.market import market_batch
 from connectors.importers.raw import Progress, read_raw
-from connectors.importers.report import Report
-from connectors.importers.settings import Settings
+from connectors.importers.report import Report, printable
+from connectors.importers.settings import Settings, check_options
 from connectors.importers.texts import text_batch
 from schemas.errors import ArchiveError
 
@@ -40,13 +41,14 @@ def import_files(
     nothing is written; with `strict` no source of which a row was dropped. Raises ArchiveError for a file that cannot
     be read at all; the files before it are in the archive by then.
     """
+    check_options(settings)
     for path in paths:
         if not path.is_file():
             raise ArchiveError(f"{path}: there is no such file")
     skew_ms = _skew_ms(paths, root, settings)
     for path in paths:
-        for batch in _read(path, root, settings, progress(path)):
-            table = examine(shifted(batch, skew_ms), settings)
+        batches = list(_read(path, root, settings, progress(path)))  # whole, before anything of it is written
+        for batch, table in [(batch, examine(shifted(batch, skew_ms), settings)) for batch in batches]:
             report = batch.report
             if not (dry or (strict and report.dropped)) and table.num_rows:
                 report.files = _store(root, report, table)
@@ -74,19 +76,25 @@ def _read(path: Path, root: Path, settings: Settings, progress: Progress) -> Ite
         source_sha256=_sha256(path),
         kind=settings.kind,
     )
+    try:
+        for batch in _batches(path, settings, report, progress):
+            if TOPIC_FOLDERS[batch.kind] != settings.kind:
+                topic = TOPIC_FOLDERS[batch.kind]
+                raise ArchiveError(f"{path}: holds {batch.kind}, not {settings.kind}; import them as {topic}")
+            yield batch
+    except pa.ArrowException as error:
+        raise ArchiveError(f"{path}: a column is of a type that cannot be read: {printable(str(error))}") from None
+
+
+def _batches(path: Path, settings: Settings, report: Report, progress: Progress) -> Iterator[Batch]:
     form = _form(path, settings)
     if form == "lean":
-        batches = read_lean(path, settings, report)
+        yield from read_lean(path, settings, report, progress)
     elif form == "binance-ws":
-        batches = read_binance(path, settings, report, progress)
+        yield from read_binance(path, settings, report, progress)
     else:
         make = market_batch if settings.kind in ("bars", "ticks") else text_batch
-        batches = iter([make(path, read_raw(path, settings.columns, report, progress), settings, report)])
-    for batch in batches:
-        if TOPIC_FOLDERS[batch.kind] != settings.kind:
-            topic = TOPIC_FOLDERS[batch.kind]
-            raise ArchiveError(f"{path}: holds {batch.kind}, not {settings.kind}; import them as {topic}")
-        yield batch
+        yield make(path, read_raw(path, settings.columns, report, progress), settings, report)
 
 
 def _form(path: Path, settings: Settings) -> str:
@@ -108,17 +116,20 @@ def _sha256(path: Path) -> str:
 def _store(root: Path, report: Report, table: object) -> int:
     """Write the rows and the report, and remove what an earlier import of the source left."""
     name = _name(report)
+    folder = root / REPORTS
+    earlier_ones = list(_earlier(folder, report))
     paths = write(root, report.kind, table, name)
     discard(root, report.kind, name, keep=paths)
-    folder = root / REPORTS
     folder.mkdir(exist_ok=True)
-    for path, earlier in _earlier(folder, report):
+    for path, earlier in earlier_ones:
         discard(root, earlier.kind, _name(earlier), keep=[])
         path.unlink()
         report.notes.append(f"replaces the import of an earlier version of this file ({earlier.rows_kept:,} rows)")
     report.files = len(paths)
     own = folder / f"{report.kind}-{source_digest(name)}.json"
-    own.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    part = own.with_suffix(".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    part.replace(own)
     return len(paths)
 
 
@@ -131,7 +142,10 @@ def _name(report: Report) -> str:
 def _earlier(folder: Path, report: Report) -> Iterator[tuple[Path, Report]]:
     """Find the reports of other versions of the same file, for the same instrument."""
     for path in sorted(folder.glob(f"{report.kind}-*.json")):
-        known = msgspec.json.decode(path.read_bytes(), type=Report)
+        try:
+            known = msgspec.json.decode(path.read_bytes(), type=Report)
+        except msgspec.MsgspecError as error:
+            raise ArchiveError(f"{path}: is no report of an import ({error}); remove it") from None
         same = (known.source, known.path, known.keys) == (report.source, report.path, report.keys)
         if same and known.source_sha256 != report.source_sha256:
             yield path, known

@@ -11,6 +11,7 @@ from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_S
 from schemas.errors import ArchiveError
 from schemas.fields import MAX_NAME_CHARS, UNPRINTABLE_IN_NAME
 
+MAX_INTERVAL_NS = 366 * NS_PER_DAY
 Kind = Literal["bars", "ticks", "tweets", "news"]
 Form = Literal["auto", "plain", "lean", "binance-ws"]
 TimeUnit = Literal["auto", "iso", "s", "ms", "us", "ns"]
@@ -28,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """Key of texts; empty takes each row's own symbol."""
     source: str = ""
-    """Author or publisher of texts that name none."""
+    """Author or publisher of texts that name none; one that is named stays."""
     symbol: str = ""
     """Which symbol of a recording that holds several."""
     mapping: dict[str, str] = {}
@@ -53,12 +54,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Take what was observed before."""
 
 
+def check_options(settings: Settings) -> None:
+    """Raise ArchiveError for an option that the kind has no use for: it would be passed over in silence."""
+    is_text = settings.kind in ("tweets", "news")
+    wrong = (
+        ("--instrument", is_text and settings.instrument),
+        ("--symbol", is_text and settings.symbol),
+        ("--key", not is_text and settings.key),
+        ("--source", not is_text and settings.source),
+        ("--interval", settings.kind != "bars" and settings.interval_ns),
+        ("--keep-suspicious", settings.kind != "ticks" and settings.keep_suspicious),
+    )
+    for option, given in wrong:
+        if given:
+            named = "texts are named by --key and --source" if is_text else "market data is named by --instrument"
+            raise ArchiveError(f"{option} means nothing for {settings.kind}: {named}; leave it out")
+
+
 def parse_interval(text: str) -> int:
     """Turn `1m`, `15s`, `4h` or `1d` into ns. Raises ArchiveError."""
     found = _INTERVAL.fullmatch(text)
     if not found or not int(found[1]):
         raise ArchiveError(f"--interval {text}: write a number and s, m, h or d, as in 1m")
-    return int(found[1]) * _SECONDS_NS[found[2]]
+    length_ns = int(found[1]) * _SECONDS_NS[found[2]]
+    if length_ns > MAX_INTERVAL_NS:
+        raise ArchiveError(f"--interval {text}: a bar is no longer than {MAX_INTERVAL_NS // NS_PER_DAY} days")
+    return length_ns
 
 
 def check_key(name: str, option: str) -> str:

@@ -65,11 +65,13 @@ def _key(path: Path, picked: Picked, settings: Settings, rows: int) -> pa.Chunke
 
 def _who(path: Path, picked: Picked, settings: Settings, rows: int) -> pa.ChunkedArray:
     name = _WHO[settings.kind]
-    if settings.source:
-        return pa.chunked_array([pa.array([check_key(settings.source, "--source")] * rows, pa.string())])
-    if name not in picked:
+    default = check_key(settings.source, "--source") if settings.source else ""
+    if name in picked:
+        named = strings(picked[name])
+        return pc.if_else(pc.equal(pc.utf8_trim_whitespace(pc.fill_null(named, "")), ""), default, named)
+    if not default:
         raise ArchiveError(f"{path}: nothing says whom the texts are from; name it with --source")
-    return pc.fill_null(strings(picked[name]), "")
+    return pa.chunked_array([pa.array([default] * rows, pa.string())])
 
 
 def _string(picked: Picked, name: str, rows: int) -> pa.ChunkedArray:

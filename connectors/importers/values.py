@@ -6,7 +6,6 @@ booleans) is an ArchiveError.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -80,36 +79,30 @@ def times(column: pa.ChunkedArray, unit: TimeUnit, tz: str) -> pa.ChunkedArray:
         return _as_ns(column, tz)
     if pa.types.is_date(column.type):
         return _as_ns(pc.cast(column, pa.timestamp("s")), tz)
-    if _is_text(column.type) and unit in ("auto", "iso"):
-        numbers = integers(column)
-        if unit == "iso" or numbers.null_count == len(column) > 0:
-            return _iso(pc.utf8_trim_whitespace(column), tz)
-        column = numbers
+    is_iso = unit == "iso" or (unit == "auto" and floats(column).null_count == len(column))
+    if _is_text(column.type) and is_iso:
+        return _iso(pc.utf8_trim_whitespace(column), tz)
     if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type) or unit == "iso":
         raise ArchiveError(f"the time column holds {column.type}, not times; name another with --map ts=COLUMN")
     return _epoch(column, unit)
 
 
 def _epoch(column: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:
+    """Scale counts of a unit; whole ones exactly, whatever the others are: a float does not hold the ns of today."""
     whole = integers(column)
-    fractional = whole.null_count > column.null_count
-    values = pc.fill_null(floats(column), 0.0).to_numpy() if fractional else None
-    counts = pc.fill_null(whole, 0).to_numpy()
-    scale = _UNITS[unit] if unit != "auto" else _scale(counts if values is None else values)
-    if values is not None:
-        sane = np.abs(values) < LATEST_NS / scale
-        ns = np.round(np.where(sane, values, 0.0) * scale).astype(np.int64)
-        missing = ~sane | floats(column).is_null().to_numpy()
-    else:
-        sane = np.abs(counts) < LATEST_NS // scale
-        ns = np.where(sane, counts, 0) * scale
-        missing = ~sane | whole.is_null().to_numpy()
-    return pa.chunked_array([pa.array(ns, mask=missing)])
+    values = pc.fill_null(floats(column), float("nan")).to_numpy()
+    scale = _UNITS[unit] if unit != "auto" else _scale(values)
+    sane = np.abs(values) < LATEST_NS / scale
+    exact = sane & whole.is_valid().to_numpy()
+    ns = np.round(np.where(sane, values, 0.0) * scale).astype(np.int64)
+    ns[exact] = pc.fill_null(whole, 0).to_numpy()[exact] * scale
+    return pa.chunked_array([pa.array(ns, mask=~sane)])
 
 
 def _scale(values: np.ndarray) -> int:
     """Guess the unit: the one in which the middle of the times lies between 1971 and 2100."""
-    middle = float(np.median(values[values != 0])) if (values != 0).any() else 0.0
+    known = values[np.isfinite(values) & (values != 0)]
+    middle = float(np.median(known)) if len(known) else 0.0
     for scale in sorted(_UNITS.values(), reverse=True):
         if EARLIEST_NS < middle * scale < LATEST_NS:
             return scale
@@ -128,16 +121,16 @@ def _parsed(column: pa.ChunkedArray, kind: pa.TimestampType) -> pa.ChunkedArray:
     try:
         return pc.cast(column, kind)
     except pa.ArrowInvalid:  # a day such as 30 February spoils the whole column: read the rows one by one
-        found = [_moment(text) for text in column.to_pylist()]
-        return pa.chunked_array([pa.array(found, pa.timestamp("us", "UTC" if kind.tz else None))])
+        found = pa.array([_moment(text, kind) for text in column.to_pylist()], pa.int64())
+        return pa.chunked_array([found.cast(kind)])
 
 
-def _moment(text: str | None) -> datetime | None:
+def _moment(text: str | None, kind: pa.TimestampType) -> int | None:
     try:
-        at = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        at: int | None = pa.scalar(text, pa.string()).cast(kind).cast(pa.int64()).as_py()
+    except pa.ArrowInvalid:
         return None
-    return at.astimezone(UTC) if at and at.tzinfo else at
+    return at
 
 
 def _as_ns(column: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:

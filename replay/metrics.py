@@ -18,6 +18,8 @@ from schemas.base import NS_PER_DAY, NS_PER_S
 
 SHORTEST_CAGR_DAYS = 30
 """A growth over less time than this is not compounded to a year; GIPS would ask for a whole year."""
+FEWEST_RETURNS = 5
+"""Daily returns from which a ratio is annualised: a week of trading. Two give ratios of any size, which say nothing."""
 NEGLIGIBLE = 1e-12
 """Deviations below this share of the largest return are the rounding of floats, not variance."""
 CONVENTION = "the convention of trading platforms' reports"
@@ -78,8 +80,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _deviation(values: Sequence[float]) -> float | None:
-    """Give the sample standard deviation; None for fewer than two values or where all are equal."""
-    if len(values) < 2:  # noqa: PLR2004 - one degree of freedom is lost
+    """Give the sample standard deviation; None for fewer than `FEWEST_RETURNS` values or where all are equal."""
+    if len(values) < FEWEST_RETURNS:
         return None
     mean = _mean(values)
     deviation = sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
@@ -119,7 +121,7 @@ def _cagr_pct(curve: Curve) -> float | None:
     "%",
     "sd(r) · √P; r the daily returns, sd with n - 1, P the book's trading days a year",
     "Bacon 2008",
-    null="fewer than two daily returns, or no variance",
+    null=f"fewer than {FEWEST_RETURNS} daily returns, or no variance",
 )
 def _volatility_pct(curve: Curve) -> float | None:
     deviation = _deviation(curve.daily)
@@ -132,7 +134,7 @@ def _volatility_pct(curve: Curve) -> float | None:
     "ratio",
     "mean(r) / sd(r) · √P; the risk-free rate is taken as zero",
     "Sharpe, The Sharpe Ratio, J. of Portfolio Management 21(1), 1994",
-    null="fewer than two daily returns, or no variance",
+    null=f"fewer than {FEWEST_RETURNS} daily returns, or no variance",
 )
 def _sharpe(curve: Curve) -> float | None:
     deviation = _deviation(curve.daily)
@@ -145,7 +147,7 @@ def _sharpe(curve: Curve) -> float | None:
     "ratio",
     "√((1 + S²/2) / n) · √P; S the daily Sharpe ratio, n the number of daily returns, taken as independent",
     "Lo, The Statistics of Sharpe Ratios, Financial Analysts Journal 58(4), 2002",
-    null="fewer than two daily returns, or no variance",
+    null=f"fewer than {FEWEST_RETURNS} daily returns, or no variance",
 )
 def _sharpe_standard_error(curve: Curve) -> float | None:
     deviation = _deviation(curve.daily)
@@ -161,10 +163,10 @@ def _sharpe_standard_error(curve: Curve) -> float | None:
     "ratio",
     "mean(r) / √mean(min(r, 0)²) · √P; the target is zero, the mean is over all days",
     "Sortino and Price, Performance Measurement in a Downside Risk Framework, J. of Investing 3(3), 1994",
-    null="fewer than two daily returns, or no losing day",
+    null=f"fewer than {FEWEST_RETURNS} daily returns, or no losing day",
 )
 def _sortino(curve: Curve) -> float | None:
-    if len(curve.daily) < 2:  # noqa: PLR2004 - as for the other ratios
+    if len(curve.daily) < FEWEST_RETURNS:
         return None
     downside = sqrt(_mean([min(r, 0.0) ** 2 for r in curve.daily]))
     return None if downside == 0 else _mean(curve.daily) / downside * sqrt(curve.periods_per_year)

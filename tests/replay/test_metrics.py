@@ -63,7 +63,8 @@ def test_ratios_follow_their_formulas() -> None:
 
 
 def test_trading_days_a_year_scale_the_ratios() -> None:
-    crypto, stocks = of_curve(100, 102, 101), of_curve(100, 102, 101, periods=252)
+    values = (100, 102, 101, 103, 102, 105)
+    crypto, stocks = of_curve(*values), of_curve(*values, periods=252)
     assert crypto["sharpe"] is not None
     assert stocks["sharpe"] is not None
     assert crypto["sharpe"] / stocks["sharpe"] == pytest.approx(sqrt(365 / 252), rel=1e-6)
@@ -88,11 +89,17 @@ def test_a_short_run_is_not_compounded() -> None:
     assert got["sharpe"] is not None
 
 
-@pytest.mark.parametrize("values", [(100.0,), (100.0, 101.0), (100.0, 100.0, 100.0), (100.0, 110.0, 121.0, 133.1)])
+@pytest.mark.parametrize("values", [(100.0,), (100.0, 101.0), (100.0,) * 7, tuple(100 * 1.1**n for n in range(7))])
 def test_without_variance_there_is_no_ratio(values: tuple[float, ...]) -> None:
     got = of_curve(*values)
     assert (got["sharpe"], got["volatility_pct"], got["sharpe_standard_error"]) == (None, None, None)
     assert (got["sortino"], got["max_drawdown_pct"], got["max_drawdown_days"]) == (None, 0.0, 0.0)
+
+
+def test_a_few_days_are_not_annualised() -> None:
+    got = of_curve(100, 102, 101, 103, 102)
+    assert (got["sharpe"], got["sortino"], got["volatility_pct"]) == (None, None, None)
+    assert of_curve(100, 102, 101, 103, 102, 105)["sharpe"] is not None
 
 
 def test_equity_below_zero_leaves_the_ratios_without_value() -> None:

@@ -1,6 +1,6 @@
 """The whole flow on one page: which agents a book has, in which order they hear an event, and how answers travel.
 
-    features ─▶ factcheck ─▶ analysts ─▶ consensus ─▶ strategy ─▶ breakers ─▶ risk ─▶ orders ─▶ portfolio
+    features ─▶ factcheck ─▶ analysts ─▶ consensus ─▶ strategy ─▶ breakers ─▶ risk ─▶ orders ─▶ portfolio ─▶ outcomes
 
 A journal event goes to every agent that listens to its type, in that order; each answer goes the same way, with all
 that follows from it, before the next, until nothing is left to say. Market data comes as rows of a frame: the desk
@@ -19,6 +19,7 @@ from agents.factcheck import Factcheck
 from agents.features import Features
 from agents.frame import Frame
 from agents.orders import Orders
+from agents.outcomes import Outcomes
 from agents.portfolio import Portfolio
 from agents.risk import Risk
 from agents.strategy import Strategy
@@ -64,6 +65,7 @@ class Desk:
             Risk(book, self.features, self.portfolio, self.breakers, self.orders),
             self.orders,
             self.portfolio,
+            Outcomes(book, self.features),
         )
         self.market_agents: tuple[MarketAgent[State], ...] = tuple(
             agent for agent in self.agents if isinstance(agent, MarketAgent)

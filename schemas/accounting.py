@@ -53,5 +53,8 @@ class OutcomeMeasured(Event, frozen=True, kw_only=True):
     action: Action
     confidence: Share
     horizon_ms: PositiveInt
+    """From the prediction to this measure."""
     return_pct: float
+    """Of the instrument's price over that time, costs left aside."""
     correct: bool
+    """The price rose after a BUY, or fell after a SELL."""

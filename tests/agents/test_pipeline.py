@@ -166,6 +166,7 @@ def test_the_scripts_tell_of_everything() -> None:
         "NewsDiscarded",
         "NewsVetted",
         "OrderRequested",
+        "OutcomeMeasured",
         "PositionChanged",
         "TradeApproved",
         "TradeProposed",

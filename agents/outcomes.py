@@ -1,0 +1,138 @@
+"""What came of predictions: every BUY and SELL, of a model or of the vote as a whole, against the price later on.
+
+A prediction is measured once its horizon is over, at the next boundary of the asking cadence, when the book looks at
+the clock anyway. HOLD predicts nothing. No agent decides by these numbers; they tell how far to trust whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from agents import features as f
+from agents.agent import NEVER, Agent, Handler, State
+from agents.features import Features
+from schemas.accounting import OutcomeMeasured
+from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS, Event
+from schemas.book import Book
+from schemas.control import ClockTicked
+from schemas.decisions import ConsensusReached
+from schemas.verdicts import Action, VerdictGiven
+
+MAX_HORIZON_NS = 7 * NS_PER_DAY
+"""A prediction for longer is measured after this time."""
+
+
+class Prediction(msgspec.Struct, kw_only=True):
+    """A BUY or SELL that waits for its horizon to end."""
+
+    id: str
+    index: int
+    model: str
+    action: Action
+    confidence: float
+    made_at: int
+    price: float
+    """Of the instrument when the prediction became known."""
+    until: int
+
+
+class OutcomesState(State, kw_only=True):
+    """Predictions under way, oldest first. `due` is the next measure."""
+
+    open: list[Prediction]
+
+
+class Outcomes(Agent[OutcomesState]):
+    """Measures."""
+
+    name = "outcomes"
+
+    def __init__(self, book: Book, features: Features) -> None:
+        """`features` gives the prices at both ends."""
+        super().__init__(book, OutcomesState(open=[]))
+        self._features = features
+        self._every = book.analysts.every_min * NS_PER_MIN
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Predictions, and the clock that ends their horizons."""
+        return {
+            VerdictGiven: self.on_verdict_given,
+            ConsensusReached: self.on_consensus_reached,
+            ClockTicked: self.on_clock_ticked,
+        }
+
+    def on_verdict_given(self, event: VerdictGiven) -> Iterator[Event]:
+        """Note what a model predicts, late or not; without a horizon of its own it has that of the vote."""
+        horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns()
+        self._note(event, event.model, min(horizon_ns, MAX_HORIZON_NS))
+        yield from ()
+
+    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+        """Note what the vote predicts for as long as it is the bias."""
+        self._note(event, "consensus", min(self._bias_ns(), MAX_HORIZON_NS))
+        yield from ()
+
+    def _bias_ns(self) -> int:
+        return self.book.strategy.bias_ttl_min * NS_PER_MIN
+
+    def _note(self, event: VerdictGiven | ConsensusReached, model: str, horizon_ns: int) -> None:
+        index = self.index_of.get(event.instrument)
+        if event.action == "HOLD" or index is None or not self._seen_at(index):
+            return
+        prediction = Prediction(
+            id=event.id,
+            index=index,
+            model=model,
+            action=event.action,
+            confidence=event.confidence,
+            made_at=event.observed_at,
+            price=self._price(index),
+            until=self._boundary(event.observed_at + horizon_ns),
+        )
+        self.state.open.append(prediction)
+        self.state.due = min(self.state.due, prediction.until)
+
+    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+        """Measure what is over; where the instrument has not traded since, wait for the next boundary."""
+        state, now = self.state, event.observed_at
+        if now < state.due:
+            return
+        over: list[Prediction] = []
+        still_open: list[Prediction] = []
+        for prediction in state.open:
+            if prediction.until <= now and self._seen_at(prediction.index) <= prediction.made_at:
+                prediction.until = self._boundary(now + 1)
+            (over if prediction.until <= now else still_open).append(prediction)
+        state.open = still_open
+        state.due = min((prediction.until for prediction in still_open), default=NEVER)
+        for prediction in over:
+            yield self._measure(event, prediction)
+
+    def _measure(self, cause: ClockTicked, prediction: Prediction) -> OutcomeMeasured:
+        key = self.book.instruments[prediction.index].id
+        now = self._price(prediction.index)
+        return self.emit(
+            OutcomeMeasured,
+            cause,
+            key,
+            instrument=key,
+            prediction=prediction.id,
+            model=prediction.model,
+            action=prediction.action,
+            confidence=prediction.confidence,
+            horizon_ms=(cause.observed_at - prediction.made_at) // NS_PER_MS,
+            return_pct=100.0 * (now / prediction.price - 1.0),
+            correct=now > prediction.price if prediction.action == "BUY" else now < prediction.price,
+        )
+
+    def _boundary(self, time: int) -> int:
+        """Give the first boundary of the cadence at or after a time."""
+        return -(-time // self._every) * self._every
+
+    def _seen_at(self, index: int) -> int:
+        return int(self._features.state.seen[index, f.SEEN_AT])
+
+    def _price(self, index: int) -> float:
+        return float(self._features.state.rows[index, f.PRICE])

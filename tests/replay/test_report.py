@@ -146,7 +146,7 @@ def test_refusals_breakers_texts_and_models_are_listed(page: Page) -> None:
 def test_measures_carry_their_formulas(page: Page) -> None:
     said = words(page)
     assert "mean(r) / sd(r) · √P; the risk-free rate is taken as zero" in said
-    assert "No value when fewer than two daily returns, or no variance." in said
+    assert "No value when fewer than 5 daily returns, or no variance." in said
     assert len({a["id"] for a in page.all("span") if a.get("role") == "tooltip"}) == len(
         [a for a in page.all("span") if a.get("role") == "tooltip"]
     )

@@ -24,7 +24,6 @@ NEGLIGIBLE = 1e-12
 """Deviations below this share of the largest return are the rounding of floats, not variance."""
 CONVENTION = "the convention of trading platforms' reports"
 NO_TRADES = "no round trip was closed"
-NO_RETURNS = "fewer than two daily returns, or equity fell to zero"
 
 
 Unit = Literal["%", "ratio", "days", "money", "count", "s", "x"]

@@ -9,6 +9,8 @@ finds how far all agents stay quiet, lets them absorb that span, and has the nex
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
 from agents.agent import NEVER, Agent, Handler, MarketAgent, State
@@ -74,7 +76,7 @@ class Desk:
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
                 self._routes.setdefault(kind, []).append((agent.name, handler))
-        self._seen: dict[str, None] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()  # a dict forgets its oldest key slowly
         self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
 
@@ -131,7 +133,7 @@ class Desk:
             return []
         self._seen[event.id] = None
         if len(self._seen) > MAX_SEEN:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         return self._follow(self._heard(event))
 
     def _heard(self, event: Event) -> list[Event]:
@@ -174,7 +176,7 @@ class Desk:
         saved = msgspec.msgpack.decode(data, type=Saved)
         for agent in self.agents:
             agent.restore(saved.agents[agent.name])
-        self._seen = dict.fromkeys(saved.seen)
+        self._seen = OrderedDict.fromkeys(saved.seen)
         self._look_ahead()
 
 

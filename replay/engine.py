@@ -180,7 +180,7 @@ class Engine:
         due, rank = self._next_due()
         if due > times[-1]:
             return len(times)
-        return int(np.searchsorted(times, due, side="left" if rank < MARKET_RANK else "right"))
+        return int(times.searchsorted(due, "left" if rank < MARKET_RANK else "right"))
 
     def _next_due(self) -> tuple[int, int]:
         """Give time and rank of the next thing that is not market data."""

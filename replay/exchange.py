@@ -6,6 +6,7 @@ docs/simulated-exchange.md. A host calls in order of observation; an answer obse
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from decimal import Decimal
 from typing import Any, cast
 
@@ -93,6 +94,7 @@ class SimulatedExchange:
         """Go on from a state: build what follows from it."""
         count = len(self._instruments)
         self._state = state
+        self._known = state.known = OrderedDict(state.known)  # a dict forgets its oldest key slowly
         self._frame: Frame | None = None
         self._read_to = self._seen_to = 0
         self._working: list[list[Working]] = [[] for _ in range(count)]
@@ -179,10 +181,9 @@ class SimulatedExchange:
         return []
 
     def _remember(self, order_id: str) -> None:
-        known = self._state.known
-        known[order_id] = None
-        if len(known) > REMEMBERED_ORDERS:
-            del known[next(iter(known))]
+        self._known[order_id] = None
+        if len(self._known) > REMEMBERED_ORDERS:
+            self._known.popitem(last=False)
 
     def _refusal(self, order: OrderRequested, index: int, active_at: int) -> str:
         """Say why the venue refuses an order; empty where it takes it."""

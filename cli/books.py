@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 
-from schemas.book import Book, parse_book
+from schemas.book import Book, Section, parse_book
 from schemas.errors import BookError
 
 
@@ -20,10 +22,20 @@ def load_book(path: Path) -> Book:
         raise BookError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
         raise BookError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        raise BookError(f"{path}: is empty; `quorum new BOOK.yaml` writes a book")
     try:
         return parse_book(data)
     except BookError as error:
-        raise BookError(f"{path}: {error}") from None
+        raise BookError(f"{path}: {error}{_meant(str(error))}") from None
+
+
+def _meant(refusal: str) -> str:
+    """Name the setting that a misspelt one may stand for."""
+    unknown = re.search(r"unknown field `(.+?)`", refusal)
+    known = [name for section in Section.__subclasses__() for name in section.__struct_fields__]
+    close = get_close_matches(unknown[1], known, n=1) if unknown else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def archive_of(book: Book, path: Path, given: Path | None) -> Path:

@@ -10,8 +10,9 @@ from cli import demo, importing, new, replay, schema
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 a check failed (a log diverged, a schema is out of date); 2 bad input, nothing was changed;
-4 a handler raised and the book stopped; 130 interrupted, what was written so far is readable.
+
+Exit codes: 0 done; 1 a check failed (a log diverged, a schema is out of date); 2 bad input, or what cannot be read or
+written; 4 an agent failed and the book stopped; 130 interrupted. The log of a run that ends early is whole.
 """
 
 app = typer.Typer(

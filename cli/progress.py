@@ -28,14 +28,16 @@ SHOWN = (
 @contextmanager
 def replay_progress() -> Iterator[Callable[[Reached], None]]:
     """Draw a bar with the simulated date and events/s on standard error; silent where that is no terminal."""
+    console = Console(file=sys.stderr)
     bar = Progress(
         TextColumn("{task.fields[date]}"),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     task = bar.add_task("", total=1.0, date="", rate="")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.errors import BookError
+from schemas.errors import ArchiveError, BookError
 
 if TYPE_CHECKING:
     from replay.results import Summary
@@ -50,11 +50,12 @@ def replay(
 
     Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
     """
+    start_ns, end_ns = parse_span(start, end)
     interrupted = run_replay(
         book,
         archive=archive,
-        start_ns=parse_time(start),
-        end_ns=parse_time(end),
+        start_ns=start_ns,
+        end_ns=end_ns,
         speed=parse_speed(speed),
         out=out,
         verdicts=verdicts,
@@ -126,20 +127,32 @@ def audit(
     """Rebuild every decision of a run and demand the same bytes.
 
     Recorded verdicts, fills and commands are fed at their recorded positions; no model is asked, nothing is executed.
-    Exits 1 and names the first difference if there is one.
+    Exits 1 and names the first difference if there is one; 4 where the run ended in a failed agent, which fails
+    again.
 
     Example: quorum audit runs/btc --archive examples/archive
     """
     from cli.books import load_book
     from replay.audit import audit as rebuild
+    from replay.rundir import BOOK
     from replay.sources import open_archive
 
-    book = load_book(run / "book.json")
+    if not (run / BOOK).is_file():
+        raise ArchiveError(f"{run}: is not the folder of a run, which holds {BOOK} and log/; name one")
+    book = load_book(run / BOOK)
     audited = rebuild(run, open_archive(archive, book, None, None).frames(), book)
     sys.stdout.write(
         f"{run}: {audited.derived_events:,} derived events rebuilt from {audited.market_events:,} market events and"
         f" {audited.journal_entries:,} journal entries, every byte equal\n"
     )
+
+
+def parse_span(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """Read `--from` and `--to`. Raises BookError where one is no time, or the end is not after the start."""
+    start_ns, end_ns = parse_time(start), parse_time(end)
+    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+        raise BookError(f"--to {end} is not after --from {start}; give a later end")
+    return start_ns, end_ns
 
 
 def parse_time(text: str | None) -> int | None:

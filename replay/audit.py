@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import msgspec
+import numpy as np
 
 from agents.frame import Frame
 from agents.pipeline import Desk
@@ -20,7 +21,7 @@ from replay.log import DERIVED_TOPICS, JOURNAL
 from schemas.base import Event
 from schemas.book import Book
 from schemas.codec import decode, encode
-from schemas.errors import ArchiveError, DivergedError
+from schemas.errors import ArchiveError, DivergedError, RefusedError
 from schemas.topics import TOPIC_OF
 
 MAX_SHOWN = 400
@@ -40,7 +41,7 @@ class Recorded:
 
     def __init__(self, root: Path, opened: ExitStack) -> None:
         """Open every topic's file; they are closed with `opened`."""
-        self._files: dict[str, IO[bytes]] = {}
+        self._files: dict[str, BufferedReader] = {}
         for topic in DERIVED_TOPICS:
             path = root / f"{topic}.jsonl"
             if not path.is_file():
@@ -59,6 +60,10 @@ class Recorded:
                 f" recorded {_shown(recorded) or 'nothing'}, rebuilt {_shown(rebuilt)}"
             )
         self.lines += 1
+
+    def is_left(self) -> bool:
+        """Tell whether a topic holds a line that was not compared yet."""
+        return any(file.peek(1) for file in self._files.values())
 
     def end(self, last_seq: int) -> None:
         """Raise DivergedError where a topic holds more than was rebuilt up to `last_seq`."""
@@ -89,6 +94,7 @@ def audit(run_dir: Path, frames: Iterable[Frame], book: Book) -> Audited:
             rebuild.seq = entry.seq
             rebuild.expect_all(desk.apply(entry))
             entries += 1
+        rebuild.rows_behind()
         recorded.end(rebuild.seq)
         return Audited(entries, rebuild.rows, recorded.lines)
 
@@ -99,7 +105,10 @@ def _journal(path: Path) -> Generator[Event, None, None]:
         with path.open("rb") as file:
             last = 0
             for number, line in enumerate(file, 1):
-                entry = decode(line)
+                try:
+                    entry = decode(line)
+                except RefusedError as error:
+                    raise ArchiveError(f"{path}:{number}: {error}") from None
                 if entry.seq <= last:
                     raise DivergedError(f"{path}:{number}: journal entry {entry.seq} follows {last}")
                 last = entry.seq
@@ -131,6 +140,20 @@ class _Rebuild:
                     f"the archive ends {seq - 1 - self.seq:,} market events before journal entry {seq}:"
                     " it is not the one that was replayed"
                 )
+
+    def rows_behind(self) -> None:
+        """Take the market events that follow the last entry, up to the next deadline, while recorded lines are left.
+
+        A run that an error ended wrote what they led to, and no entry after it.
+        """
+        while self._recorded.is_left():
+            if self._frame is not None and self._at < len(self._frame):
+                times = self._frame.observed_at[self._at :]
+                most = int(np.searchsorted(times, self._desk.due, side="right"))
+            else:
+                most = 1
+            if not most or not self._advance(most):
+                return
 
     def _advance(self, most: int) -> bool:
         """Take up to `most` rows of the present frame; False where there is no further frame."""

@@ -238,9 +238,10 @@ class Engine:
         self._route(self.desk.apply(entry))
 
     def _route(self, answers: list[Event]) -> None:
-        """Write what was said, and hand questions and orders to those who answer them."""
+        """Write what was said, whole, and then hand questions and orders to those who answer them, or fail to."""
         for event in answers:
             self.log.derived(event)
+        for event in answers:
             kind = type(event)
             if kind is VerdictRequested:
                 self._push(self.gateway.answer(event))  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def tables(file: SourceFile, data: bytes | None = None, wanted: frozenset[str] =
             yield _conforming(file, table, row)
             row += table.num_rows
     except (OSError, pa.ArrowException, EOFError) as error:
-        raise ArchiveError(f"{file.path}: cannot be read as {file.form} of {file.kind}: {error}") from None
+        raise _unreadable(file.path, f"{file.form} of {file.kind}", error) from None
 
 
 def _walk(root: Path, folder: Path, bounds: tuple[int, int], wanted: tuple[int, int]) -> Iterator[SourceFile]:
@@ -177,7 +177,7 @@ def _single(path: Path) -> SourceFile:
     try:
         names = _column_names(path, form)
     except (OSError, pa.ArrowException, EOFError) as error:
-        raise ArchiveError(f"{path}: cannot be read as {form}: {error}") from None
+        raise _unreadable(path, form, error) from None
     for kind, schema in SCHEMAS.items():
         if set(schema.names) - set(OPTIONAL) <= set(names):
             return SourceFile(path, path.name, kind, form, *ALWAYS)
@@ -209,7 +209,13 @@ def _parquet_statistics(file: SourceFile, column: str) -> list[tuple[Any, Any]] 
         metadata = pq.read_metadata(file.path)
         return column_statistics(metadata, column)
     except (OSError, pa.ArrowException) as error:
-        raise ArchiveError(f"{file.path}: cannot be read as parquet: {error}") from None
+        raise _unreadable(file.path, "parquet", error) from None
+
+
+def _unreadable(path: Path, form: str, error: Exception) -> ArchiveError:
+    """Say in one sentence what Arrow says in several."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    return ArchiveError(f"{path}: cannot be read as {form}: {reason}; put a whole copy there, or import it again")
 
 
 def column_statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]] | None:

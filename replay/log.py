@@ -57,11 +57,9 @@ class FileLog:
     """A log in `DIR/log/`; every derived topic has its file, be it empty. Close it to get the digest."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Begin a new log; an old one there is replaced."""
+        """Begin a new log; `replay.rundir.clear` has taken away an old one."""
         self.root = run_dir / "log"
         self.root.mkdir(parents=True, exist_ok=True)
-        for stale in self.root.iterdir():
-            stale.unlink()
         topics = (JOURNAL, *DERIVED_TOPICS)
         self._files: dict[str, IO[bytes]] = {topic: (self.root / f"{topic}.jsonl").open("wb") for topic in topics}
         self._lines: dict[str, list[bytes]] = {topic: [] for topic in topics}

@@ -1,6 +1,6 @@
 """One run, whole: an archive and a book in, a folder out with log, prices, figures and report.
 
-The folder is readable at any time; a run that is stopped closes it properly and says that it is partial.
+Whatever ends a run, its log is closed and can be checked and audited; a run that was stopped says that it is partial.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from replay.outputs import finish
 from replay.pace import WallPacer
 from replay.prices import PriceSampler
 from replay.results import Summary
+from replay.rundir import BOOK, clear
 from replay.sources import Archive, open_archive
 from schemas.base import Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
-from schemas.errors import QuorumError, StoppedError
+from schemas.errors import ArchiveError, StoppedError
 from schemas.operations import ProcessingFailed
 from schemas.topics import TOPIC_OF
 
@@ -69,23 +70,36 @@ class Run:
         recorded = RecordedVerdicts.load(settings.verdicts) if settings.verdicts else RecordedVerdicts()
         self._gateway = ReplayGateway(book, recorded, offline_voters(book))
         self.engine: Engine | None = None
+        self._stopped = False
 
     def stop(self) -> None:
         """End the run between two events; what was done so far is kept and reported as partial."""
+        self._stopped = True
         if self.engine is not None:
             self.engine.stop = True
 
     def run(self, on_progress: Callable[[Progress], None]) -> Summary:
         """Replay to the end, or to `stop`, and write the folder.
 
-        Raises StoppedError where an agent fails; then the log holds all up to the failure, and the alert.
+        An earlier run in that folder is replaced. Raises ArchiveError where the folder holds anything else, or
+        cannot be written, or the archive cannot be read on; QuorumError where a verdict is missing and the book
+        says `fail`; StoppedError where an agent fails. The log then holds all up to there, of a failure the alert
+        too, and the folder holds no figures.
         """
+        try:
+            return self._run(on_progress)
+        except OSError as error:
+            path, reason = error.filename or self.settings.out, error.strerror or error
+            raise ArchiveError(f"{path}: cannot be written: {reason}") from None
+
+    def _run(self, on_progress: Callable[[Progress], None]) -> Summary:
         began = time.perf_counter()
         settings, source = self.settings, self._source
-        settings.out.mkdir(parents=True, exist_ok=True)
-        (settings.out / "book.json").write_bytes(msgspec.json.format(encode(self.book), indent=2) + b"\n")
+        clear(settings.out)
+        (settings.out / BOOK).write_bytes(msgspec.json.format(encode(self.book), indent=2) + b"\n")
         log, prices = FileLog(settings.out), PriceSampler(self.book)
         engine = self.engine = Engine(Desk(self.book), SimulatedExchange(self.book), self._gateway, log)
+        engine.stop = self._stopped
 
         def show() -> None:
             on_progress(Progress(*source.span, engine.now, engine.seq))
@@ -98,13 +112,10 @@ class Run:
                 show()
         except StoppedError as error:
             log.derived(_failure(self.book, engine, error))
-            log.close()
             raise
-        except QuorumError:
-            log.close()
-            raise
+        finally:
+            log_sha256 = log.close()
         prices.write(settings.out / "prices.parquet")
-        log_sha256 = log.close()
         replayed_s = time.perf_counter() - began
         return self._finish(engine, log_sha256, replayed_s)
 

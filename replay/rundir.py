@@ -28,10 +28,28 @@ E = TypeVar("E", bound=Event)
 Prices = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
 """Instrument to the times (ns, ascending) and values of its last prices."""
 
+BOOK = "book.json"
+"""The file by which a folder is known as a run's."""
+WRITTEN = ("summary.json", "trades.csv", "equity.parquet", "prices.parquet", "report.html")
+"""What a run is turned into."""
+
 _TYPE = b'{"type":"'
 _ID = b'","id":"'
 _ESCAPED = re.compile(rb'(?:[^"\\]|\\.)*')
 """The inside of a JSON string."""
+
+
+def clear(root: Path) -> None:
+    """Make the folder of a new run; of an earlier run there, take away what would pass for the new one's.
+
+    Raises ArchiveError, and changes nothing, where the folder holds anything but a run.
+    """
+    if root.is_dir() and not (root / BOOK).is_file() and any(root.iterdir()):
+        raise ArchiveError(f"{root}: is not empty and no run wrote it (it holds no {BOOK}); choose another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    stale = [root / name for name in WRITTEN]
+    for path in (*stale, root / "log" / "SHA256SUMS", *(root / "log").glob("*.jsonl")):
+        path.unlink(missing_ok=True)
 
 
 class RunDir:
@@ -42,7 +60,7 @@ class RunDir:
 
     def book(self) -> Book:
         """Give the book that the run traded."""
-        path = self.root / "book.json"
+        path = self.root / BOOK
         try:
             return msgspec.json.decode(path.read_bytes(), type=Book)
         except (OSError, msgspec.MsgspecError) as error:

@@ -121,7 +121,7 @@ class Archive:
             found |= keys(file)
             if not found.isdisjoint(self.instruments):
                 return
-        held = f"it holds {', '.join(sorted(found))}" if found else "it holds no market data"
+        held = f"it holds {', '.join(sorted(found))}" if found else "it holds no market data then"
         raise ArchiveError(f"{self.root}: has no row of {', '.join(self.instruments)} in the time asked for: {held}")
 
     def _market_files(self) -> list[SourceFile]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Literal
 
 import msgspec
@@ -205,6 +206,8 @@ def parse_book(data: object) -> Book:
 
 def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
     """Find what fits each field's type and yet cannot be meant."""
+    for field in _not_finite(book):
+        yield field, "must be a finite number"
     ids = [instrument.id for instrument in book.instruments]
     if len(set(ids)) < len(ids):
         yield "instruments", "an instrument stands there twice"
@@ -217,6 +220,18 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
     if book.features.ema_fast >= book.features.ema_slow:
         yield "features.ema_fast", "must be shorter than ema_slow"
     yield from _voting_contradictions(book)
+
+
+def _not_finite(value: object, place: str = "") -> Iterator[str]:
+    """Find the numbers that are none, `.nan` or `.inf`, by their places."""
+    if isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            yield from _not_finite(getattr(value, name), f"{place}.{name}".removeprefix("."))
+    elif isinstance(value, tuple):
+        for i, each in enumerate(value):
+            yield from _not_finite(each, f"{place}[{i}]")
+    elif isinstance(value, (float, Decimal)) and not isfinite(value):
+        yield place
 
 
 def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from cli.books import load_book
 from replay.audit import audit
 from replay.run import Run, Settings
 from replay.sources import open_archive
-from schemas.errors import DivergedError, RefusedError
+from schemas.errors import ArchiveError, DivergedError
 
 SESSION = Path(__file__).parents[1] / "golden" / "session"
 Lines = list[bytes]
@@ -89,5 +89,5 @@ def test_a_touched_session_diverges_and_the_audit_says_where(
 def test_a_journal_entry_that_cannot_be_true_is_refused(copy: Path) -> None:
     path = copy / "log" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"confidence":0', b'"confidence":7', 1))
-    with pytest.raises(RefusedError, match=r"VerdictGiven\.confidence"):
+    with pytest.raises(ArchiveError, match=r"journal\.jsonl:\d+: VerdictGiven\.confidence"):
         _audit(copy)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from connectors.importers.batch import Batch
 from connectors.importers.raw import ROW, UNREADABLE, Progress, open_bytes
-from connectors.importers.report import Report
+from connectors.importers.report import Report, printable
 from connectors.importers.settings import Settings, check_instrument
 from connectors.importers.values import floats
 from schemas.base import NS_PER_MS
@@ -84,7 +84,9 @@ def read_binance(path: Path, settings: Settings, report: Report, progress: Progr
     found = sorted({event.s for kind in rows.values() for _, _, event in kind})
     symbol = settings.symbol or (found[0] if len(found) == 1 else "")
     if symbol not in found:
-        raise ArchiveError(f"{path}: holds {', '.join(found) or 'no trades or quotes'}; say which with --symbol")
+        raise ArchiveError(
+            f"{path}: holds {printable(', '.join(found)) or 'no trades or quotes'}; say which with --symbol"
+        )
     own = report
     for kind, make in (("trades", _trades), ("quotes", _quotes)):
         ours = [row for row in rows[kind] if row[2].s == symbol]
@@ -104,14 +106,15 @@ def _rows(path: Path, report: Report, progress: Progress) -> Rows:
     others: Counter[str] = Counter()
     with open_bytes(path, progress) as file:
         for number, line in enumerate(file, 1):
-            received, _, text = line.partition(b" ")
+            digits, _, text = line.partition(b" ")
             try:
+                received = _received(digits)
                 message = _message.decode(text)
                 kind = _STREAMS.get(message.stream.partition("@")[2])
                 if kind is None:
                     others[message.stream or "without a stream"] += 1
                 else:
-                    rows[kind].append((number, _received(received), _events[kind].decode(message.data)))
+                    rows[kind].append((number, received, _events[kind].decode(message.data)))
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
                 example = f"row {number}: {line.decode('utf-8', 'replace')}"
                 report.drop("a line that is no receive time and message", 1, example)

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from connectors.importers.batch import Batch
 from connectors.importers.raw import ROW, UNREADABLE, Progress
-from connectors.importers.report import Report
+from connectors.importers.report import Report, printable
 from connectors.importers.settings import Settings, check_instrument
 from connectors.importers.values import times
 from schemas.base import NS_PER_MIN, NS_PER_MS
@@ -69,7 +69,7 @@ def read_lean(path: Path, settings: Settings, report: Report, progress: Progress
     progress(path.stat().st_size)
     instruments = _instruments(path, [name for name, _ in members], settings)
     for (name, data), instrument in zip(members, instruments, strict=True):
-        own = report if len(members) == 1 else _copy(report, f"{path.name}:{name}")
+        own = report if len(members) == 1 else _copy(report, f"{path.name}:{printable(name)}")
         own.keys = [instrument]
         table = _table(path, name, data, _FIELDS[resolution, found["kind"]])
         own.rows_read = table.num_rows
@@ -118,7 +118,7 @@ def _table(path: Path, name: str, data: bytes, fields: tuple[str, ...]) -> pa.Ta
             convert_options=pa_csv.ConvertOptions(column_types=kinds, strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
-        raise ArchiveError(f"{path}: {name} is not of the form {','.join(fields)}: {error}") from None
+        raise ArchiveError(f"{path}: {name!r} is not of the form {','.join(fields)}: {printable(str(error))}") from None
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from connectors.importers.raw import ROW
+from connectors.importers.report import printable
 from schemas.errors import ArchiveError
 
 _TIME = ("ts", "timestamp", "time", "date", "datetime", "open_time", "event_time", "event_ns", "t")
@@ -116,7 +117,7 @@ def pick(path: Path, table: pa.Table, kind: str, mapping: dict[str, str]) -> Pic
 
 
 def _list(table: pa.Table) -> str:
-    return ", ".join(name for name in table.column_names if name != ROW) or "(none)"
+    return printable(", ".join(name for name in table.column_names if name != ROW)) or "(none)"
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ Progress = Callable[[int], None]
 """Is told how many more bytes of the file were read."""
 _SEPARATORS = ",;\t|"
 _MAX_HEADER_BYTES = 1 << 20
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def read_raw(path: Path, columns: tuple[str, ...], report: Report, progress: Progress) -> pa.Table:
@@ -94,7 +96,7 @@ def _csv(path: Path, columns: tuple[str, ...], report: Report, progress: Progres
         header = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
     if not header:
         raise ArchiveError(f"{path}: is empty, or its first line is")
-    separator = max(_SEPARATORS, key=header.count)
+    separator = max(_SEPARATORS, key=_QUOTED.sub("", header).count)
     names = list(columns) or [name.strip() for name in next(csv.reader([header], delimiter=separator))]
     _require_distinct(path, names)
     skipped: list[int] = []

@@ -18,7 +18,7 @@ from schemas.errors import ArchiveError
 from schemas.fields import EARLIEST_NS, LATEST_NS
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_INTEGER = r"^[+-]?\d{1,18}$"
+_INTEGER = r"^[+-]?(\d{1,18}|[1-8]\d{18})$"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?$"
 _ZONED = r"(Z|[+-]\d{2}:?\d{2})$"
 _UNITS: dict[TimeUnit, int] = {"s": NS_PER_S, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -39,7 +39,7 @@ def floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Read whole numbers of up to 18 digits."""
+    """Read whole numbers below 9e18 exactly, as the ns of today are."""
     if pa.types.is_integer(column.type):
         return pc.cast(column, pa.int64(), safe=False)
     if _is_text(column.type):
@@ -94,7 +94,8 @@ def _epoch(column: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:
     scale = _UNITS[unit] if unit != "auto" else _scale(values)
     sane = np.abs(values) < LATEST_NS / scale
     exact = sane & whole.is_valid().to_numpy()
-    ns = np.round(np.where(sane, values, 0.0) * scale).astype(np.int64)
+    parts, units = np.modf(np.where(sane, values, 0.0))
+    ns = units.astype(np.int64) * scale + np.round(parts * scale).astype(np.int64)
     ns[exact] = pc.fill_null(whole, 0).to_numpy()[exact] * scale
     return pa.chunked_array([pa.array(ns, mask=~sane)])
 

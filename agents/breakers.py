@@ -7,9 +7,11 @@ of losing trades and of failed votes are counted from events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from math import inf
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from agents import features as f
@@ -46,7 +48,7 @@ def equity_of(prices: Floats, exposures: Floats, cash: float) -> float:
 @kernel
 def fall_pct(value: float, start: float) -> float:
     """Give how far `value` lies below `start`, in percent."""
-    return 100.0 * (1.0 - value / start) if start > 0.0 else 0.0
+    return 100.0 * (start - value) / start if start > 0.0 else 0.0
 
 
 @kernel
@@ -96,6 +98,15 @@ def watch(
     return hi
 
 
+class OpenTrade(msgspec.Struct, kw_only=True):
+    """A round trip so far: from flat, or from the other side, to the same."""
+
+    side: int = 0
+    """1 long, -1 short, 0 flat."""
+    pnl: Decimal = ZERO
+    """Realised less fees; the fee of a fill that turns the position belongs to the trade that it ends."""
+
+
 class BreakersState(State, kw_only=True):
     """`due` is the next reset or midnight."""
 
@@ -109,6 +120,8 @@ class BreakersState(State, kw_only=True):
     """Instruments under a flash halt: index to the time at which it ends."""
     midnight: int = NEVER
     """When the next day begins; known from the first clock on."""
+    trades: list[OpenTrade]
+    """Per instrument."""
     losing_streak: int = 0
     failed_votes: int = 0
 
@@ -121,7 +134,13 @@ class Breakers(MarketAgent[BreakersState]):
     def __init__(self, book: Book, portfolio: Portfolio) -> None:
         """`portfolio` tells what the book holds."""
         n = len(book.instruments)
-        state = BreakersState(prices=np.zeros(n), marks=np.full(2, float(book.cash)), tripped={}, halted={})
+        state = BreakersState(
+            prices=np.zeros(n),
+            marks=np.full(2, float(book.cash)),
+            tripped={},
+            halted={},
+            trades=[OpenTrade() for _ in range(n)],
+        )
         super().__init__(book, state)
         self._portfolio = portfolio
         rules = book.breakers
@@ -249,15 +268,21 @@ class Breakers(MarketAgent[BreakersState]):
         self._settle()
 
     def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
-        """Count closed trades that lost, after their fee, in a row."""
-        limit = self.book.breakers.max_losing_streak
-        if event.realised_pnl and limit is not None:
-            lost = CONTEXT.subtract(event.realised_pnl, event.fee) < ZERO
-            self.state.losing_streak = self.state.losing_streak + 1 if lost else 0
-            if self.state.losing_streak >= limit and "losing_streak" not in self.state.tripped:
-                streak, self.state.losing_streak = self.state.losing_streak, 0
-                yield self._trip(event, "losing_streak", limit, streak, self._cooled(event))
-                self._settle()
+        """Count trades that lost, after their fees, in a row; one ends where the position is closed or turned."""
+        limit, state = self.book.breakers.max_losing_streak, self.state
+        k = self.index_of[event.instrument]
+        trade = state.trades[k]
+        trade.pnl = CONTEXT.subtract(CONTEXT.add(trade.pnl, event.realised_pnl), event.fee)
+        side = (event.quantity > ZERO) - (event.quantity < ZERO)
+        if trade.side in (side, 0):
+            trade.side = side
+            return
+        state.trades[k] = OpenTrade(side=side)
+        state.losing_streak = state.losing_streak + 1 if trade.pnl < ZERO else 0
+        if limit is not None and state.losing_streak >= limit and "losing_streak" not in state.tripped:
+            streak, state.losing_streak = state.losing_streak, 0
+            yield self._trip(event, "losing_streak", limit, streak, self._cooled(event))
+            self._settle()
 
     def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
         """Models answer: no outage."""

@@ -73,7 +73,7 @@ class Consensus(Agent[ConsensusState]):
         sure = event.confidence >= self.book.consensus.min_confidence
         action: Action = event.action if sure else "HOLD"
         vote = Vote(model=event.model, action=action, confidence=event.confidence, verdict=event.id)
-        question = self._take(event.question, vote)
+        question = self._take(event, vote)
         if question is not None:
             question.verdicts[event.model] = event
             yield from self._settle(event, event.question, question)
@@ -82,14 +82,16 @@ class Consensus(Agent[ConsensusState]):
         """Note that a model gave no usable answer."""
         failure = f"{event.reason}: {event.detail}" if event.detail else event.reason
         vote = Vote(model=event.model, action="HOLD", confidence=0.0, verdict=event.id, failure=failure)
-        question = self._take(event.question, vote)
+        question = self._take(event, vote)
         if question is not None:
             yield from self._settle(event, event.question, question)
 
-    def _take(self, question_id: str, vote: Vote) -> OpenQuestion | None:
-        """Note a vote; None where the question is closed, the model was not asked, or has voted already."""
-        question = self.state.open.get(question_id)
-        if question is None or vote.model not in question.models or vote.model in question.votes:
+    def _take(self, event: VerdictGiven | VerdictFailed, vote: Vote) -> OpenQuestion | None:
+        """Note a vote; None where it is late, or the model was not asked or has voted already."""
+        question = self.state.open.get(event.question)
+        if question is None or event.observed_at > question.deadline_at:
+            return None
+        if vote.model not in question.models or vote.model in question.votes:
             return None
         question.votes[vote.model] = vote
         return question

@@ -23,7 +23,7 @@ def asked_scene(bias_ttl_min: int = 60, models: int = 1) -> tuple[Scene, Verdict
     book = make_book(
         [BTC, ETH],
         models,
-        analysts={"every_min": 10},
+        analysts={"every_min": 10, "deadline_s": 120},
         consensus={"agree": models},
         strategy={"bias_ttl_min": bias_ttl_min},
     )
@@ -107,8 +107,8 @@ def test_a_market_that_has_not_traded_since_is_waited_for() -> None:
 
 def test_a_late_verdict_is_a_prediction_too() -> None:
     scene, request = asked_scene(models=2)
-    scene.tell(clock(11), verdict(request, "BUY", 12, horizon_ms=1), bar(13, 101.0))
-    assert only(OutcomeMeasured, scene.tell(clock(20))).horizon_ms == 8 * MINUTE_MS
+    scene.tell(clock(12), verdict(request, "BUY", 13, horizon_ms=1), bar(14, 101.0))
+    assert only(OutcomeMeasured, scene.tell(clock(20))).horizon_ms == 7 * MINUTE_MS
 
 
 @given(st.lists(st.one_of(st.integers(1, 200 * MINUTE_MS), st.integers(1, 2**63 - 1)), min_size=1, max_size=8))

@@ -41,6 +41,10 @@ bench: .venv/.ready ## Measure the replay's speed and memory beside other engine
 crosscheck: .venv-crosscheck/.ready ## Check the accounting against an independent implementation
 	@.venv-crosscheck/bin/python -m pytest -q tests/crosscheck
 
+.PHONY: versions
+versions: .venv/.ready ## Demand the same logs of every Python that is here
+	@sh requirements/versions.sh
+
 .PHONY: lock
 lock: .venv-lock/bin/uv ## Write the locks anew from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@$(COMPILE) --output-file requirements/runtime.lock
@@ -53,7 +57,7 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml $(if $(UPGRADE),--upgrade
 
 .PHONY: clean
 clean: ## Remove what the other targets have built
-	rm -rf .venv .venv-crosscheck .venv-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-crosscheck .venv-lock .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so a set-up that was broken off starts again. `python` is asked for because an

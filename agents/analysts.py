@@ -1,4 +1,5 @@
-"""When the models are asked, and what: on a cadence, and at once on vetted news.
+"""When the models are asked, and what: on a cadence, and at once on vetted news. On one instrument, no question of
+either kind is put while the last of its kind may still be answered.
 
 A question is built from typed parts that cite the events they reflect; it holds no word of the portfolio, so a
 what-if with other limits asks the same questions and finds the same recorded answers.
@@ -49,7 +50,8 @@ class AnalystsState(State, kw_only=True):
     asked_at: list[int]
     """Time of the last market event at the last question, per instrument; a stale market is not asked about."""
     asked_price: list[float]
-    news_asked_at: int = 0
+    news_asked_at: list[int]
+    """Time of the last question on news, per instrument."""
     texts: list[HeardText]
     """Of the window, oldest first, at most `MAX_HEARD`."""
 
@@ -65,9 +67,11 @@ class Analysts(Agent[AnalystsState]):
     def __init__(self, book: Book, features: Features) -> None:
         """`features` gives the numbers that a question holds."""
         n = len(book.instruments)
-        super().__init__(book, AnalystsState(asked_at=[0] * n, asked_price=[0.0] * n, texts=[]))
+        super().__init__(book, AnalystsState(asked_at=[0] * n, asked_price=[0.0] * n, news_asked_at=[0] * n, texts=[]))
         self._features = features
         self._every = book.analysts.every_min * NS_PER_MIN
+        self._deadline = book.analysts.deadline_s * NS_PER_S
+        self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """The clock, texts, and what the fact check makes of them."""
@@ -87,7 +91,7 @@ class Analysts(Agent[AnalystsState]):
         if state.due == NEVER:
             state.due = (now // self._every + 1) * self._every
         elif now >= state.due:
-            state.due = (now // self._every + 1) * self._every
+            state.due = max(now // self._every + 1, -(-(now + self._deadline) // self._every)) * self._every
             for index in range(len(state.asked_at)):
                 if int(self._features.state.seen[index, f.SEEN_AT]) > state.asked_at[index]:
                     yield from self._ask(event, index, "cadence")
@@ -119,13 +123,12 @@ class Analysts(Agent[AnalystsState]):
                 heard.vetted, heard.sentiment = True, event.sentiment
                 break
         now = event.observed_at
-        rested = now - state.news_asked_at >= self.book.analysts.news_cooldown_s * NS_PER_S
-        if self.book.analysts.on_news and rested:
-            state.news_asked_at = now
-            for index, instrument in enumerate(self._features.instruments):
-                fresh = now - int(self._features.state.seen[index, f.SEEN_AT]) <= self._every
-                if fresh and self._features.concerns(event.key, instrument):
-                    yield from self._ask(event, index, "news")
+        for index, instrument in enumerate(self._features.instruments if self.book.analysts.on_news else ()):
+            rested = now - state.news_asked_at[index] >= self._news_rest
+            fresh = now - int(self._features.state.seen[index, f.SEEN_AT]) <= self._every
+            if rested and fresh and self._features.concerns(event.key, instrument):
+                state.news_asked_at[index] = now
+                yield from self._ask(event, index, "news")
 
     def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> Iterator[Event]:
         """Put one question about one instrument to every model."""
@@ -147,7 +150,7 @@ class Analysts(Agent[AnalystsState]):
                 prompt=prompt,
                 prompt_version=analysts.prompt_version,
                 prompt_sha256=prompt_sha256,
-                deadline_at=cause.observed_at + analysts.deadline_s * NS_PER_S,
+                deadline_at=cause.observed_at + self._deadline,
                 trigger=trigger,
             )
 

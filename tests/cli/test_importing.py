@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,8 @@ from schemas.errors import ArchiveError, BookError
 from tests.connectors.importers.files import bar_lines, contents, rows, text_file
 
 LATER = 1_500_000_600
+GUIDE = (Path(__file__).parents[2] / "docs" / "importing.md").read_text().replace("\\\n", "")
+COMMANDS = [line.strip() for line in GUIDE.splitlines() if line.startswith("    quorum import ") and "$DATA" in line]
 
 
 def run(*args: str | Path) -> Result:
@@ -141,3 +145,21 @@ def test_help_shows_commands_to_copy() -> None:
     result = run("--help")
     for command in ("quorum import bars", "quorum import ticks", "quorum import tweets", "quorum import news"):
         assert f"    {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_guide_do_what_they_say(
+    shared_data: Callable[[str], Path], tmp_path: Path, command: str
+) -> None:
+    words = shlex.split(command)[2:]
+    named = [str(shared_data(word.removeprefix("$DATA/"))) if word.startswith("$DATA/") else word for word in words]
+    named[named.index("--into") + 1] = str(tmp_path / "archive")
+    result = run(*named, "--json", "--check")
+    assert result.exit_code == 0, result.exception
+    reports = [msgspec.json.decode(line, type=Report) for line in result.stdout.splitlines()]
+    assert all(report.rows_kept + report.rows_outside + report.rows_dropped == report.rows_read for report in reports)
+    assert all(report.rows_kept > 0.99 * (report.rows_read - report.rows_outside) for report in reports)
+
+
+def test_the_guide_shows_every_kind() -> None:
+    assert {command.split()[2] for command in COMMANDS} == {"bars", "ticks", "tweets", "news"}

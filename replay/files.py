@@ -234,7 +234,8 @@ def column_statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any,
 
 def _parquet(file: SourceFile, content: Content, wanted: frozenset[str]) -> Iterator[pa.Table]:
     names = SCHEMAS[file.kind].names
-    with pq.ParquetFile(content, read_dictionary=["key"]) as source:
+    # Buffered ahead, a file's bytes would stay in memory until its last row is read.
+    with pq.ParquetFile(content, read_dictionary=["key"], pre_buffer=False) as source:
         key = _only_key(source.metadata) if wanted else None
         if key is not None and key not in wanted:
             return

@@ -239,7 +239,7 @@ class Orders(Agent[OrdersState]):
                     index=entry.index,
                     role=role,
                     side="sell" if quantity > ZERO else "buy",
-                    quantity=abs(quantity),
+                    quantity=CONTEXT.abs(quantity),
                     approval=entry.approval,
                 )
                 yield self._request(cause, order, price)

@@ -148,7 +148,7 @@ class Portfolio(Agent[PortfolioState]):
         for index, position in enumerate(self.state.positions):
             notional = self.notional(index)
             unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
-            gross = CONTEXT.add(gross, abs(notional))
+            gross = CONTEXT.add(gross, CONTEXT.abs(notional))
         return unrealised, gross
 
 
@@ -159,7 +159,7 @@ def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:
     if held == ZERO or (held > ZERO) == (change > ZERO):
         position.quantity, position.cost = total, CONTEXT.add(cost, notional)
         return ZERO
-    if abs(change) <= abs(held):
+    if CONTEXT.abs(change) <= CONTEXT.abs(held):
         closed_cost = cost if total == ZERO else _share(cost, change, held)
         position.quantity, position.cost = total, CONTEXT.subtract(cost, closed_cost)
         return CONTEXT.minus(CONTEXT.add(notional, closed_cost))
@@ -170,5 +170,5 @@ def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:
 
 def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     """Give |part / whole| of an amount, rounded to 1e-10."""
-    share = CONTEXT.divide(CONTEXT.multiply(amount, abs(part)), abs(whole))
+    share = CONTEXT.divide(CONTEXT.multiply(amount, CONTEXT.abs(part)), CONTEXT.abs(whole))
     return share.quantize(COST_STEP, context=CONTEXT)

@@ -60,7 +60,7 @@ class Sizing(msgspec.Struct, kw_only=True):
     def aim_for(self, quantity: Decimal) -> None:
         """Trade so much that the book holds this signed quantity."""
         total = CONTEXT.subtract(quantity, self.held)
-        self.side, self.quantity = "buy" if total > ZERO else "sell", abs(total)
+        self.side, self.quantity = "buy" if total > ZERO else "sell", CONTEXT.abs(total)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -192,7 +192,7 @@ class Risk(Agent[RiskState]):
             clamps=clamps,
             held=held,
         )
-        sizing.aim_for(quantity if wanted >= 0 else -quantity)
+        sizing.aim_for(quantity if wanted >= 0 else CONTEXT.minus(quantity))
         if quantity:
             sizing.stop_price = _on_tick(event.stop_price, tick)
             sizing.target_price = _on_tick(event.target_price, tick)
@@ -238,7 +238,7 @@ class Risk(Agent[RiskState]):
         others = ZERO
         for other in range(len(self.book.instruments)):
             if other != index:
-                quantity = max(abs(self._portfolio.quantity(other)), abs(self._orders.expected(other)))
+                quantity = max(CONTEXT.abs(self._portfolio.quantity(other)), CONTEXT.abs(self._orders.expected(other)))
                 others = CONTEXT.add(others, CONTEXT.multiply(quantity, self._portfolio.unit(other)))
         yield "max_exposure_pct", CONTEXT.subtract(percent_of(equity, limits.max_exposure_pct), others)
         if limits.max_order_notional is not None:
@@ -328,8 +328,8 @@ class Risk(Agent[RiskState]):
         denial = self._denial(now, index, short=aim < ZERO, price=price)
         if denial is None:
             unit = self._portfolio.unit(index)
-            quantity, denial = self._cut(index, CONTEXT.multiply(abs(aim), unit), unit, sizing.clamps)
-            sizing.aim_for(quantity if aim > ZERO else -quantity)
+            quantity, denial = self._cut(index, CONTEXT.multiply(CONTEXT.abs(aim), unit), unit, sizing.clamps)
+            sizing.aim_for(quantity if aim > ZERO else CONTEXT.minus(quantity))
             sizing.price = to_step(price, self.book.instruments[index].tick_size)
         return denial
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Context, Decimal, localcontext
+from decimal import ROUND_UP, Context, Decimal, localcontext
 
 import msgspec
 
@@ -19,6 +19,8 @@ from schemas.decisions import ConsensusFailed, ConsensusReached, TradeApproved
 from schemas.execution import OrderCanceled, OrderExpired, OrderFilled, OrderRejected, OrderRequested
 
 EXACT = Context(prec=100)
+HOSTILE = Context(prec=3, rounding=ROUND_UP)
+"""What a program around the desk might have set; no digit may depend on it."""
 ZERO = Decimal(0)
 
 
@@ -67,7 +69,8 @@ class Witness:
             self._halted = False
         if isinstance(entry, TradeApproved):
             self._approvals[entry.id] = entry
-        answers = act()
+        with localcontext(HOSTILE):
+            answers = act()
         with localcontext(EXACT):
             for answer in answers:
                 self._check_answer(entry, answer)

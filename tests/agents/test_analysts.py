@@ -215,6 +215,15 @@ def test_a_question_shows_the_newest_texts_of_the_window_cut_to_length() -> None
     assert price.text_count == 3
 
 
+@pytest.mark.parametrize(("minutes", "shown"), [(4.99, 0), (5, 1)])
+def test_a_text_leaves_the_questions_with_the_window(minutes: float, shown: int) -> None:
+    scene = scene_of(text={"window_min": 10})
+    scene.tell(tweet(minutes, "a rally"), bar(14, 100.0))
+    [request] = all_of(VerdictRequested, scene.tell(clock(15)))
+    price, texts = prompt_of(request)
+    assert (len(texts), price.text_count) == (shown, shown)
+
+
 def test_a_text_that_was_not_vetted_is_never_shown() -> None:
     scene = scene_of(text={"sources": ["wire"], "max_age_s": 60})
     scene.market([100.0] * 40)

@@ -31,8 +31,10 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 """What reading a file may raise: absent, cut off, not gzipped, damaged."""
 Progress = Callable[[int], None]
 """Is told how many more bytes of the file were read."""
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SEPARATORS = ",;\t|"
 _MAX_HEADER_BYTES = 1 << 20
+_LINE_END = re.compile(r"[\r\n]")
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -46,7 +48,7 @@ def read_raw(path: Path, columns: tuple[str, ...], report: Report, progress: Pro
             return _csv(path, columns, report, progress)
         if form in ("jsonl", "ndjson", "json"):
             return _json(path, columns, report, progress)
-    except (*UNREADABLE, pa.ArrowException) as error:
+    except (*UNREADABLE, pa.ArrowException, csv.Error) as error:
         raise ArchiveError(f"{path}: cannot be read: {printable(str(error))}") from None
     raise ArchiveError(f"{path}: is neither CSV, JSON lines nor Parquet, by its name; say --format if it is another")
 
@@ -83,22 +85,25 @@ class _Counting(io.BufferedReader):
 def _parquet(path: Path, progress: Progress) -> pa.Table:
     with open_bytes(path, progress) as file:
         table = pq.ParquetFile(pa.BufferReader(file.read())).read()
-    _require_distinct(path, table.column_names)
+    _require_distinct(path, [*table.column_names, ROW])
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(place, field.name, table[place].cast(field.type.value_type))
+        elif pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
 
 
 def _csv(path: Path, columns: tuple[str, ...], report: Report, progress: Progress) -> pa.Table:
     """Read every column as text: which are numbers and times is for the mapping to say."""
     with open_bytes(path, lambda _: None) as file:
-        header = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
+        header = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace")
+    header = _LINE_END.split(header)[0]
     if not header:
         raise ArchiveError(f"{path}: is empty, or its first line is")
     separator = max(_SEPARATORS, key=_QUOTED.sub("", header).count)
     names = list(columns) or [name.strip() for name in next(csv.reader([header], delimiter=separator))]
-    _require_distinct(path, names)
+    _require_distinct(path, [*names, ROW])
     skipped: list[int] = []
 
     def skip(row: pa_csv.InvalidRow) -> str:
@@ -152,7 +157,7 @@ def _records(path: Path, report: Report, progress: Progress) -> Iterator[tuple[i
             text = line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
             try:
                 value = decode(text) if text.strip() else None
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except _NO_JSON:
                 if row == 1 and text.lstrip().startswith(b"["):
                     yield from enumerate(_whole(path, text + file.read()), 1)
                     return
@@ -167,7 +172,7 @@ def _records(path: Path, report: Report, progress: Progress) -> Iterator[tuple[i
 def _whole(path: Path, data: bytes) -> list[Any]:
     try:
         values = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _NO_JSON as error:
         raise ArchiveError(f"{path}: is neither JSON lines nor one JSON array: {printable(str(error))}") from None
     return list(values)
 

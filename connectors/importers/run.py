@@ -78,12 +78,20 @@ def _read(path: Path, root: Path, settings: Settings, progress: Progress) -> Ite
     )
     try:
         for batch in _batches(path, settings, report, progress):
-            if TOPIC_FOLDERS[batch.kind] != settings.kind:
-                topic = TOPIC_FOLDERS[batch.kind]
-                raise ArchiveError(f"{path}: holds {batch.kind}, not {settings.kind}; import them as {topic}")
+            _require_kind(batch, settings)
             yield batch
+    except ArchiveError as error:
+        if str(path) in str(error):
+            raise
+        raise ArchiveError(f"{path}: {error}") from None
     except pa.ArrowException as error:
         raise ArchiveError(f"{path}: a column is of a type that cannot be read: {printable(str(error))}") from None
+
+
+def _require_kind(batch: Batch, settings: Settings) -> None:
+    topic = TOPIC_FOLDERS[batch.kind]
+    if topic != settings.kind:
+        raise ArchiveError(f"holds {batch.kind}, not {settings.kind}; import them as {topic}")
 
 
 def _batches(path: Path, settings: Settings, report: Report, progress: Progress) -> Iterator[Batch]:

@@ -81,6 +81,11 @@ def test_lines_that_are_no_json_are_counted_with_a_printable_example(tmp_path: P
     assert report.dropped["a line that is no JSON"].example == "row 2: \\x1b[2J\ufffd\\u202e"
 
 
+def test_lines_may_end_as_on_old_machines(tmp_path: Path) -> None:
+    table, _ = read(text_file(tmp_path / "a.csv", "a,b\r1,2\r3,4\r"))
+    assert table["b"].to_pylist() == ["2", "4"]
+
+
 def test_columns_of_mixed_types_become_text(tmp_path: Path) -> None:
     table, _ = read(text_file(tmp_path / "a.jsonl", '{"a":1}\n{"a":"x"}\n{"b":[1,{}]}\n'))
     assert table["a"].to_pylist() == ["1", "x", None]

@@ -22,6 +22,8 @@ MAX_POINTS = 5_000
 """Of a curve; more cannot be told apart on a screen."""
 MAX_PRICE_POINTS = 20_000
 """Of all price curves together."""
+LOG_FROM = 4
+"""Times from lowest to highest worth at which a linear scale would hide the smaller curve."""
 HOVER_CHARS = 60
 """Of a line in a hover box."""
 
@@ -51,7 +53,7 @@ def downsample(times: Ints, values: Floats, limit: int) -> tuple[Ints, Floats]:
 
 
 def figure(results: Results, trades: Sequence[Listed]) -> dict[str, Any]:
-    """Give traces and layout. Only the given round trips are marked on the price."""
+    """Give traces, layout, and whether a log scale shows more. Only the given round trips are marked on the price."""
     marks, instruments = results.marks, results.summary.instruments
     traces = [
         _line("Buy and hold", marks.times, results.held, "hold", "y", "%{y:,.2f}"),
@@ -67,7 +69,9 @@ def figure(results: Results, trades: Sequence[Listed]) -> dict[str, Any]:
         curve = _line("Price", *thin, "price", "y3", "%{y:,.6~f}") | {"showlegend": False}
         shown = {"visible": index == 0, "meta": {"instrument": instrument}}
         traces += [trace | shown for trace in (curve, *_held_lines(mine), *_markers(mine))]
-    return {"traces": traces, "layout": _layout(results)}
+    worth = np.concatenate((marks.equity, results.held))
+    log = bool(worth.min() > 0 and worth.max() > LOG_FROM * worth.min())
+    return {"traces": traces, "layout": _layout(results), "log": log}
 
 
 def _line(name: str, times: Ints, values: Floats, colour: str, axis: str, form: str) -> Trace:

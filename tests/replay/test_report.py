@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay import report
-from replay.figures import MAX_POINTS, downsample
+from replay.figures import LOG_FROM, MAX_POINTS, downsample, figure
 from replay.outputs import finish
 from replay.report import script_json
+from replay.results import read_results
+from replay.rundir import RunDir
 from schemas.decisions import ConsensusReached
 from tests.replay.fake_run import START, FakeRun, book_of
 from tests.replay.plausible import HOSTILE, plausible
@@ -246,3 +248,12 @@ def test_thinning_keeps_the_ends_and_the_extremes(values: list[float], limit: in
 def test_a_long_curve_is_thinned() -> None:
     times = np.arange(200_000, dtype=np.int64)
     assert len(downsample(times, np.sin(times / 50), MAX_POINTS)[0]) <= MAX_POINTS
+
+
+def test_the_chart_begins_on_a_log_scale_where_a_linear_one_would_hide_a_curve(root: Path) -> None:
+    results = read_results(RunDir(root), {"log_sha256": "f" * 64})
+    assert figure(results, [])["log"] is False
+    equity = results.marks.equity
+    for factor, log in ((LOG_FROM * 1.1, True), (-1.0, False)):
+        grown = results.marks._replace(equity=np.linspace(equity[0], equity[0] * factor, len(equity)))
+        assert figure(results._replace(marks=grown), [])["log"] is log

@@ -28,8 +28,7 @@ class Witness:
     """Takes events to a desk, numbers them as a journal would, and holds its answers against the invariants."""
 
     def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        [self._risk] = [agent for agent in desk.agents if isinstance(agent, Risk)]
+        self.take_over(desk)
         self.seq = 0
         self._known: set[str] = set()
         self._answered: set[str] = set()
@@ -40,6 +39,11 @@ class Witness:
         self._entries: list[int] = []
         self._under_way: dict[str, tuple[str, Decimal]] = {}
         self._halted = False
+
+    def take_over(self, desk: Desk) -> None:
+        """Go on with a desk that was restored from the last one."""
+        self.desk = desk
+        [self._risk] = [agent for agent in desk.agents if isinstance(agent, Risk)]
 
     def apply(self, event: Event) -> list[Event]:
         """Journal an event."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -23,8 +27,13 @@ from tests.agents.markets import Market, books, markets, part
 from tests.agents.outside import COMMANDS, Outside
 from tests.agents.scene import Scene, all_of, kinds, only
 
+ROOT = Path(__file__).parents[2]
 Said = list[tuple[int, bytes, list[Event]]]
 """Per step at which the desk spoke or was spoken to: the row, the state after it, the answers."""
+
+
+RESTARTS = 0.2
+"""How often a run that may restart does so, between two events or two frames."""
 
 
 class Script(NamedTuple):
@@ -70,14 +79,25 @@ class Run:
         self.outside.hear(answers)
         self.said.append((row, self.desk.snapshot(), answers))
 
+    def restart(self) -> None:
+        """Go on with a new desk that knows the old one by its snapshot alone."""
+        saved = self.desk.snapshot()
+        self.desk = Desk(self.desk.book)
+        self.desk.restore(saved)
+        assert self.desk.snapshot() == saved
+        self.witness.take_over(self.desk)
+        self.outside.take_over(self.desk)
+
     def next_turn(self) -> int:
         return self.turns[0][0]
 
 
-def by_event(script: Script) -> Said:
-    """Take every row as an event of its own."""
+def by_event(script: Script, restarts: Random | None = None) -> Said:
+    """Take every row as an event of its own; with restarts at random between them."""
     run = Run(script)
     for row in range(len(run.frame)):
+        if restarts is not None and restarts.random() < RESTARTS:
+            run.restart()
         run.take_turns(row)
         answers = run.witness.apply(run.frame.event(row, "", 0))
         if answers:
@@ -107,6 +127,8 @@ def by_span(script: Script, random: Random) -> Said:
     while start < n:
         end = min(n, start + random.choice([1, 2, 7, 40, 1000]))
         frame = part(run.frame, start, end)
+        if random.random() < RESTARTS:
+            run.restart()
         run.desk.begin(frame)
         lo = 0
         while lo < len(frame):
@@ -141,6 +163,71 @@ def test_batch_is_fold(script: Script, seed: int) -> None:
     said = by_event(script)
     assert by_row(script) == said
     assert by_span(script, Random(seed)) == said
+
+
+@settings(max_examples=40)
+@given(scripts(), st.integers(0, 2**32 - 1))
+def test_a_restored_desk_goes_on_as_if_nothing_had_been(script: Script, seed: int) -> None:
+    assert by_event(script, Random(seed)) == by_event(script)
+
+
+@settings(max_examples=40)
+@given(scripts(max_rows=80), st.integers(0, 2**32 - 1))
+def test_every_market_agent_alone_absorbs_what_it_would_not_answer(script: Script, seed: int) -> None:
+    """The desk stops at the first agent that speaks; alone, an agent's spans are longer, and the law holds for them."""
+    random, run = Random(seed), Run(script)
+    cut = random.randrange(len(run.frame))
+    for row in range(cut):
+        run.take_turns(row)
+        run.note(row, run.witness.apply(run.frame.event(row, "", 0)))
+    saved, frame = run.desk.snapshot(), part(run.frame, cut, len(run.frame))
+    for i in range(len(run.desk.market_agents)):
+        spans, rows = Desk(script.book), Desk(script.book)
+        for desk in (spans, rows):
+            desk.restore(saved)
+            desk.begin(frame)
+        by_span, by_row = spans.market_agents[i], rows.market_agents[i]
+        stop = by_span.quiet_until(frame, 0, len(frame))
+        assert by_span.snapshot() == by_row.snapshot(), "looking ahead changes nothing"
+        for lo, hi in pieces(0, stop, random):
+            by_span.absorb(frame, lo, hi)
+        for row in range(stop):
+            assert list(by_row.speak(frame, row, frame.event(row, "book", row))) == []
+        assert by_span.snapshot() == by_row.snapshot()
+        if stop < len(frame):
+            assert list(by_row.speak(frame, stop, frame.event(stop, "book", stop))), "an agent that stops has an answer"
+
+
+SEEDED = """
+import sys
+from hashlib import sha256
+from schemas.codec import encode
+from tests.agents.test_pipeline import Script, by_event
+from tests.agents.markets import Market
+market = Market(seed=5, instruments=3, rows=300, kinds=(0, 1, 2), roughness=2)
+book = market.book(
+    text={"sources": ["wire", "post"]},
+    analysts={"every_min": 1},
+    strategy={"stop_atr": 1.0},
+    breakers={"flash_move_pct": 1.0},
+)
+commands = ("tweet", "rules", "tweet", "none", "pause", "resume", "none")
+script = Script(market, book, tuple((row, commands[row % 7]) for row in range(1, 300)))
+said = by_event(script)
+assert len(said) > 300
+for _, state, answers in said:
+    print(sha256(state).hexdigest(), *(sha256(encode(answer)).hexdigest() for answer in answers))
+"""
+
+
+def test_no_hash_seed_changes_a_byte() -> None:
+    def run(seed: str) -> bytes:
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        return subprocess.run(
+            [sys.executable, "-c", SEEDED], cwd=ROOT, env=environment, check=True, capture_output=True
+        ).stdout
+
+    assert run("1") == run("2")
 
 
 def test_the_scripts_tell_of_everything() -> None:

@@ -78,9 +78,9 @@ def import_(
     check: Annotated[bool, typer.Option("--check", help="Report only; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
-    """Bring recordings into an archive, and report what was found: bad values, doubles, gaps, outliers, clock skew.
+    """Bring recordings into an archive, with a report on what is wrong in them.
 
-    Nothing is dropped silently: each report is printed, and kept as JSON in the archive's `_reports` folder. The same
+    Bad values, doubles, gaps, outliers and clock skew are counted, nothing is dropped silently: each report is printed, and kept as JSON in the archive's `_reports` folder. The same
     file imported again replaces itself. Files of one command are taken to be of one recorder; a file that cannot be
     read ends the command, and those reported before it stay imported.
     """

@@ -80,9 +80,10 @@ def import_(
 ) -> None:
     """Bring recordings into an archive, with a report on what is wrong in them.
 
-    Bad values, doubles, gaps, outliers and clock skew are counted, nothing is dropped silently: each report is printed, and kept as JSON in the archive's `_reports` folder. The same
-    file imported again replaces itself. Files of one command are taken to be of one recorder; a file that cannot be
-    read ends the command, and those reported before it stay imported.
+    Bad values, doubles, gaps, outliers and clock skew are counted, and nothing is dropped silently: each report is
+    printed, and kept as JSON in the archive's `_reports` folder. The same file imported again replaces itself. Files
+    of one command are taken to be of one recorder; a file that cannot be read ends the command, and those reported
+    before it stay imported.
     """
     from cli.replay import parse_time
     from connectors.importers.settings import Settings, parse_interval

@@ -6,6 +6,7 @@ law "batch = fold", which the tests prove on every agent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ unknown), 0, 0, 0; quote: bid, ask, bid_size, ask_size, 0, 0."""
 MAX_NUMBER = 2**63 - 1
 MAX_NUMBER_DIGITS = 19
 _SIDES: tuple[Literal["unknown", "buy", "sell"], ...] = ("unknown", "buy", "sell")
+_SIGNS = {"unknown": 0.0, "buy": 1.0, "sell": -1.0}
 
 
 def kind_name(kind: int, interval_ns: int) -> str:
@@ -135,29 +137,38 @@ class Frame:
         )
 
     @classmethod
-    def of_event(cls, event: Event, instruments: tuple[str, ...]) -> Frame:
-        """The frame of one row that stands for a market event, whose key must be among `instruments`."""
-        if type(event) is BarClosed:
-            kind = BAR
-            row = (event.open, event.high, event.low, event.close, event.volume, float(event.interval_ns))
-        elif type(event) is TradeTicked:
-            kind = TRADE
-            row = (event.price, event.size, float((0, 1, -1)[_SIDES.index(event.side)]), 0.0, 0.0, 0.0)
-        else:
-            quote = cast("QuoteTicked", event)
-            kind = QUOTE
-            row = (quote.bid, quote.ask, quote.bid_size, quote.ask_size, 0.0, 0.0)
-        tail = event.id.rpartition("/")[2]
-        number = int(tail) if tail.isdecimal() and len(tail) <= MAX_NUMBER_DIGITS else 0
-        ours = number <= MAX_NUMBER and event.id == market_id(event.key, kind_name(kind, int(row[5])), number)
-        began_at = event.occurred_at - int(row[5]) if kind == BAR else event.occurred_at
+    def of_events(cls, events: Sequence[Event], instruments: tuple[str, ...]) -> Frame:
+        """The frame of market events in journal order, whose keys must be among `instruments`."""
+        index = {name: i for i, name in enumerate(instruments)}
+        rows = [_row(event) for event in events]
+        numbers = [_number(event, kind, values) for event, (kind, values) in zip(events, rows, strict=True)]
+        ids = tuple("" if ours else event.id for event, (_, ours) in zip(events, numbers, strict=True))
         return cls(
             instruments,
-            np.array([kind], np.int64),
-            np.array([instruments.index(event.key)], np.int64),
-            np.array([number if ours else began_at], np.int64),
-            np.array([event.occurred_at], np.int64),
-            np.array([event.observed_at], np.int64),
-            np.array([row], np.float64),
-            () if ours else (event.id,),
+            np.array([kind for kind, _ in rows], np.int64),
+            np.array([index[event.key] for event in events], np.int64),
+            np.array([number for number, _ in numbers], np.int64),
+            np.array([event.occurred_at for event in events], np.int64),
+            np.array([event.observed_at for event in events], np.int64),
+            np.array([values for _, values in rows], np.float64),
+            ids if any(ids) else (),
         )
+
+
+def _row(event: Event) -> tuple[int, tuple[float, ...]]:
+    """Give the kind and the values of the row that stands for a market event."""
+    if type(event) is BarClosed:
+        return BAR, (event.open, event.high, event.low, event.close, event.volume, float(event.interval_ns))
+    if type(event) is TradeTicked:
+        return TRADE, (event.price, event.size, _SIGNS[event.side], 0.0, 0.0, 0.0)
+    quote = cast("QuoteTicked", event)
+    return QUOTE, (quote.bid, quote.ask, quote.bid_size, quote.ask_size, 0.0, 0.0)
+
+
+def _number(event: Event, kind: int, values: tuple[float, ...]) -> tuple[int, bool]:
+    """Give the source's number of an event, and whether its id follows from it."""
+    tail = event.id.rpartition("/")[2]
+    number = int(tail) if tail.isdecimal() and len(tail) <= MAX_NUMBER_DIGITS else 0
+    if number <= MAX_NUMBER and event.id == market_id(event.key, kind_name(kind, int(values[5])), number):
+        return number, True
+    return (event.occurred_at - int(values[5]) if kind == BAR else event.occurred_at), False

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from collections.abc import Iterator
+
 import msgspec
 
 from agents.agent import NEVER, Agent, Handler, MarketAgent, State
@@ -108,6 +110,19 @@ class Desk:
         """Take one row into the state and give all that follows from it. The row is journal entry `seq`."""
         return self._row(frame, row, frame.event(row, self.book.name, seq))
 
+    def take(self, frame: Frame, seq: int) -> Iterator[Event]:
+        """Take a whole frame, whose first row is journal entry `seq`, and give all that follows from it, row by row."""
+        self.begin(frame)
+        lo, hi = 0, len(frame)
+        while lo < hi:
+            stop = self.quiet_until(frame, lo, hi)
+            self.absorb(frame, lo, stop)
+            seq += stop - lo
+            if stop < hi:
+                yield from self.speak(frame, stop, seq)
+                stop, seq = stop + 1, seq + 1
+            lo = stop
+
     def _row(self, frame: Frame, row: int, event: Event) -> list[Event]:
         answers: list[Event] = []
         for agent in self.market_agents:
@@ -126,7 +141,7 @@ class Desk:
         unusable, if an agent fails: the host stops the book and skips nothing.
         """
         if type(event) in MARKET_EVENTS:
-            frame = Frame.of_event(event, self.features.instruments)
+            frame = Frame.of_events([event], self.features.instruments)
             self.begin(frame)
             return self._row(frame, 0, event)
         if event.id in self._seen:

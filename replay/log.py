@@ -18,7 +18,7 @@ JOURNAL = "journal"
 BUFFER_LINES = 4096
 
 DERIVED_TOPICS: tuple[str, ...] = tuple(
-    t.name for t in TOPICS if not t.is_input and t.name not in ("journal", "snapshots", "dead-letters")
+    t.name for t in TOPICS if not t.is_input and t.name not in ("journal", "snapshots", "progress", "dead-letters")
 )
 """Topics that a desk writes."""
 

@@ -4,6 +4,7 @@ QuorumError
 ├── RefusedError      an event or a row that cannot be true
 ├── BookError         a BOOK.yaml that cannot be used
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
+├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
 """
@@ -42,6 +43,12 @@ class BookError(QuorumError):
 
 class ArchiveError(QuorumError):
     """An archive, a file or a folder that cannot be read or written, with its path."""
+
+
+class KafkaError(QuorumError):
+    """A cluster that cannot be reached or does not take what it is sent, or a setting of it."""
+
+    exit_code = 3
 
 
 class StoppedError(QuorumError):

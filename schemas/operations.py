@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.base import Event
-from schemas.fields import Name, Note, Text
+from schemas.fields import Count, Name, Note, Text, TimeOrZero
 
 
 class AlertRaised(Event, frozen=True, kw_only=True):
@@ -30,6 +30,17 @@ class StateSaved(Event, frozen=True, kw_only=True):
 
     state: bytes
     state_sha256: Name
+
+
+class JournalProcessed(Event, frozen=True, kw_only=True):
+    """A desk has taken the journal up to and including `seq`; what follows from it was sent before."""
+
+    due: TimeOrZero = 0
+    """The next time in ns at which it wants to see the clock; 0 is none."""
+    orders: Count = 0
+    """Orders and cancels that this book has asked for, from its first entry on."""
+    requests: Count = 0
+    """Questions to models that it has asked."""
 
 
 class RecordRefused(Event, frozen=True, kw_only=True):

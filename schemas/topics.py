@@ -209,6 +209,16 @@ TOPICS: tuple[Topic, ...] = (
         compacted=True,
     ),
     Topic(
+        name="progress",
+        events=(operations.JournalProcessed,),
+        written_by="desk",
+        read_by="dashboards, operator",
+        key="book",
+        partitions=8,
+        retention_days=-1,
+        compacted=True,
+    ),
+    Topic(
         name="dead-letters",
         events=(operations.RecordRefused,),
         written_by="any consumer",
@@ -219,5 +229,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
+PARTITIONS = 8
+"""Of every topic that is keyed by book and written behind the journal: a book has the same partition in all of them."""
 EVENT_TYPES: tuple[type[Event], ...] = tuple(event for topic in TOPICS for event in topic.events)
 TOPIC_OF: dict[type[Event], str] = {event: topic.name for topic in TOPICS for event in topic.events}

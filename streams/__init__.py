@@ -1,1 +1,1 @@
-"""The live host: it will run the agents on Faust and Kafka; a host moves bytes and decides nothing."""
+"""The live host: the agents on Faust and Kafka. A host moves bytes and keeps positions; it decides nothing."""

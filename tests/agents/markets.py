@@ -86,7 +86,7 @@ def part(frame: Frame, lo: int, hi: int) -> Frame:
 
 def frame_of(events: Iterable[Event], instruments: tuple[str, ...]) -> Frame:
     """Join market events to one frame; with ids where a producer gave its own."""
-    rows = [Frame.of_event(event, instruments) for event in events]
+    rows = [Frame.of_events([event], instruments) for event in events]
     a, b, c, d, e, values = (np.concatenate([getattr(row, column) for row in rows]) for column in COLUMNS)
     ids = tuple("".join(row.ids) for row in rows)
     return Frame(instruments, a, b, c, d, e, values, ids if any(ids) else ())

@@ -40,28 +40,28 @@ def same(left: Frame, right: Frame) -> bool:
 
 @given(rows())
 def test_the_event_of_a_row_makes_the_same_row(frame: Frame) -> None:
-    assert same(Frame.of_event(frame.event(0, "book", 7), INSTRUMENTS), frame)
+    assert same(Frame.of_events([frame.event(0, "book", 7)], INSTRUMENTS), frame)
 
 
 @given(rows(), st.text("abcdef0123456789/-", min_size=1))
 def test_an_id_that_its_producer_chose_is_kept(frame: Frame, chosen: str) -> None:
     event = msgspec.structs.replace(frame.event(0, "book", 7), id=chosen)
-    assert Frame.of_event(event, INSTRUMENTS).event(0, "book", 7) == event
+    assert Frame.of_events([event], INSTRUMENTS).event(0, "book", 7) == event
 
 
 @pytest.mark.parametrize("number", ["-1", "007", "٣", "9" * 19, "9" * 40, "", "1e3", "1.0"])
 def test_an_id_that_only_looks_like_ours_is_kept(number: str) -> None:
     event = trade(1, 100.0, 0, id=f"{BTC}/trade/{number}")
-    assert Frame.of_event(event, INSTRUMENTS).event(0, "", 0) == event
+    assert Frame.of_events([event], INSTRUMENTS).event(0, "", 0) == event
 
 
 @pytest.mark.parametrize("event", [bar(1, 100.0), trade(1, 100.0, 5), quote(1, 99.0, 101.0, 5)], ids=repr)
 def test_an_id_of_ours_is_not_kept_but_made(event: Event) -> None:
-    frame = Frame.of_event(event, INSTRUMENTS)
+    frame = Frame.of_events([event], INSTRUMENTS)
     assert frame.ids == ()
     assert frame.event(0, "", 0) == event
 
 
 def test_a_bar_of_another_id_is_numbered_by_its_opening_as_ours_are() -> None:
     ours, theirs = bar(1, 100.0), bar(1, 100.0, id="theirs")
-    assert Frame.of_event(theirs, INSTRUMENTS).number == Frame.of_event(ours, INSTRUMENTS).number
+    assert Frame.of_events([theirs], INSTRUMENTS).number == Frame.of_events([ours], INSTRUMENTS).number

@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "agents": frozenset({"schemas"}),
     "connectors": frozenset({"schemas"}),
     "replay": frozenset({"schemas", "agents", "connectors"}),
-    "streams": frozenset({"schemas", "agents", "connectors"}),
+    "streams": frozenset({"schemas", "agents", "connectors", "replay"}),
     "cli": frozenset({"schemas", "agents", "connectors", "replay", "streams"}),
 }
 """The layers: package to the other packages of the project that it may know."""

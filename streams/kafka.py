@@ -1,0 +1,110 @@
+"""How the workers reach Kafka: where it is, under which names, with which rights.
+
+Secrets come from the environment alone, and no text that this module makes holds one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+from zlib import crc32
+
+import msgspec
+
+from schemas.errors import KafkaError
+from schemas.topics import PARTITIONS
+
+ENVIRONMENT = "QUORUM_KAFKA_"
+MAX_MESSAGE_BYTES = 16_000_000
+"""Of what the workers send: a snapshot is the largest."""
+
+
+class Kafka(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster and the namespace in it: topics, groups and transactions of two namespaces never meet."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    namespace: str = ""
+    """Before every name, as in `rehearsal.`; empty is the live one."""
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: str = ""
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        """Show no secret."""
+        return [("bootstrap", self.bootstrap), ("namespace", self.namespace), ("security", self.security)]
+
+    def __repr__(self) -> str:
+        """Show no secret."""
+        return f"Kafka({self.bootstrap!r}, namespace={self.namespace!r}, security={self.security!r})"
+
+    def name(self, name: str) -> str:
+        """Give a topic, a group or a transaction its name in this namespace."""
+        return f"{self.namespace}{name}"
+
+    def client(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - librdkafka's own values
+        """Give the settings of a librdkafka client."""
+        config: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security}
+        for name, value in (
+            ("ssl.ca.location", self.ca_file),
+            ("ssl.certificate.location", self.certificate_file),
+            ("ssl.key.location", self.key_file),
+        ):
+            if value:
+                config[name] = value
+        if self.security.startswith("sasl"):
+            config |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.username,
+                "sasl.password": self.password,
+            }
+        return config | {name.replace("_", "."): value for name, value in settings.items()}
+
+    def consumer(self, group: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Give the settings of a consumer that keeps its positions itself and sees committed records alone."""
+        return self.client(
+            group_id=self.name(group),
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="error",
+            fetch_wait_max_ms=100,
+            fetch_queue_backoff_ms=5,
+            queued_max_messages_kbytes=65_536,
+            **settings,
+        )
+
+    def producer(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Give the settings of an idempotent producer that sends at once and compresses."""
+        return self.client(
+            enable_idempotence=True,
+            compression_type="lz4",
+            linger_ms=0,
+            message_max_bytes=MAX_MESSAGE_BYTES,
+            **settings,
+        )
+
+
+def kafka_from(environment: Mapping[str, str] = os.environ) -> Kafka:
+    """Read `QUORUM_KAFKA_BOOTSTRAP`, `_NAMESPACE`, `_SECURITY` and so on. Raises KafkaError for what is no setting."""
+    given = {
+        name.removeprefix(ENVIRONMENT).lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT)
+    }
+    unknown = sorted(set(given) - set(Kafka.__struct_fields__))
+    if unknown:
+        known = ", ".join(f"{ENVIRONMENT}{name.upper()}" for name in Kafka.__struct_fields__)
+        raise KafkaError(f"{ENVIRONMENT}{unknown[0].upper()}: no such setting; there are {known}")
+    try:
+        return msgspec.convert(given, Kafka)
+    except msgspec.ValidationError as error:
+        raise KafkaError(f"the environment's {ENVIRONMENT}* settings: {error}") from None
+
+
+def partition_of(book: str) -> int:
+    """Give the partition of journal, orders, snapshots and all else that belongs to a book."""
+    return crc32(book.encode()) % PARTITIONS

@@ -1,0 +1,51 @@
+"""Sending events to their topics, and knowing when all have arrived."""
+
+from __future__ import annotations
+
+from confluent_kafka import Producer
+
+from schemas.base import Event
+from schemas.codec import encode
+from schemas.errors import KafkaError
+from schemas.topics import TOPIC_OF
+from streams.kafka import Kafka, partition_of
+from streams.wire import BY_BOOK, headers_of, key_of
+
+CONFIRM_S = 30.0
+
+
+class Publisher:
+    """One idempotent producer: what it sends arrives in order, once, as long as it lives."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        """Prepare; the connection is made with the first event."""
+        self._kafka = kafka
+        self._producer = Producer(kafka.producer())
+        self._failure: object = None
+        self.sent = 0
+
+    def send(self, event: Event, *headers: tuple[str, bytes]) -> None:
+        """Send an event; what belongs to a book goes to that book's partition."""
+        topic = TOPIC_OF[type(event)]
+        where = {"partition": partition_of(event.book)} if event.book and topic in BY_BOOK else {}
+        self._producer.produce(
+            self._kafka.name(topic),
+            key=key_of(event),
+            value=encode(event),
+            headers=[*headers_of(event), *headers],
+            on_delivery=self._delivered,
+            **where,
+        )
+        self.sent += 1
+        if self.sent % 1000 == 0:
+            self._producer.poll(0)
+
+    def _delivered(self, error: object, _message: object) -> None:
+        if error is not None:
+            self._failure = error
+
+    def confirm(self) -> None:
+        """Wait until all that was sent has arrived. Raises KafkaError where it does not."""
+        left = self._producer.flush(CONFIRM_S)
+        if left or self._failure is not None:
+            raise KafkaError(f"{left or 'some'} events were not taken by the broker: {self._failure or 'no answer'}")

@@ -1,0 +1,208 @@
+"""The sequencer: merges the input topics into the journal of its partition, in one transaction a turn.
+
+The journal's newest record says how far each input was taken, so a new sequencer goes on where the last transaction
+that was committed ended: no input is lost, none is taken twice. Its transactional id shuts out a sequencer that was
+thought dead. What is refused goes to the dead letters in the same transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+
+from schemas.base import NS_PER_MS, NS_PER_S, Event, market_id
+from schemas.book import Book
+from schemas.codec import encode
+from schemas.control import ClockTicked
+from schemas.operations import RecordRefused
+from schemas.topics import TOPICS
+from streams.intake import Intake, Record
+from streams.kafka import Kafka
+from streams.reading import newest_first
+from streams.wire import DEAD_LETTERS, JOURNAL, Position, frame_headers, headers_of, key_of, pack, position_of, unpack
+
+INPUTS = tuple(topic for topic in TOPICS if topic.is_input)
+MAX_TURN = 5_000
+"""Records taken in one transaction."""
+MAX_FRAME_BYTES = 400_000
+TICK_NS = NS_PER_S
+TIMEOUT_S = 30.0
+
+
+class Sequencer:
+    """The one writer of a journal partition, for the books whose partition it is."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        partition: int,
+        books: Sequence[Book],
+        everyone: Sequence[Book],
+        *,
+        start: Literal["earliest", "latest"] = "latest",
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`everyone` are all books that are known; `start` is where a journal that is empty begins to take inputs."""
+        self._kafka, self._partition, self._start, self._clock = kafka, partition, start, clock
+        self._books = sorted(book.name for book in books)
+        self._intake = Intake(books, everyone)
+        self._speaks_for_all = min(book.name for book in everyone) in self._books
+        """One sequencer alone writes the dead letters, for all of them read the same inputs."""
+        self._topics = {kafka.name(topic.name): topic.name for topic in INPUTS}
+        self._seqs: dict[str, int] = dict.fromkeys(self._books, 0)
+        self._offsets: dict[str, dict[str, int]] = {}
+        self._last: dict[str, int] = dict.fromkeys(self._books, 0)
+        self._next_tick = 0
+        self._frames: list[tuple[list[bytes], int]] = []
+        self._refused: list[RecordRefused] = []
+        self.entries = 0
+        """Journal entries written since the start."""
+        self.refused = 0
+
+    def run(self, stopping: threading.Event) -> None:
+        """Sequence until `stopping` is set. Raises KafkaException where the cluster fails or another has taken over."""
+        self._producer = Producer(
+            self._kafka.producer(
+                transactional_id=self._kafka.name(f"sequencer-{self._partition}"), transaction_timeout_ms=20_000
+            )
+        )
+        self._producer.init_transactions(TIMEOUT_S)
+        self._recover()
+        self._consumer = Consumer(self._kafka.consumer("sequencer-inputs"))
+        try:
+            self._consumer.assign(self._assignment())
+            while not stopping.is_set():
+                self._turn()
+        finally:
+            self._consumer.close()
+
+    # Where to go on
+
+    def _recover(self) -> None:
+        """Read the newest journal records: how far they come, and which ids they took."""
+        newest: Position | None = None
+        for block in newest_first(self._kafka, JOURNAL, self._partition):
+            if block:
+                newest = position_of(block[-1].headers())
+                for message in block:
+                    self._intake.remember(_ids(message.value()))
+                self._resume_clock(block)
+                break
+        if newest is not None:
+            self._seqs |= newest.seqs
+            self._offsets = newest.offsets
+
+    def _resume_clock(self, block: Sequence[Message]) -> None:
+        """Time in a journal never goes back, whoever writes it."""
+        for message in block:
+            for line in unpack(message.value()):
+                head = msgspec.json.decode(line, type=_Head)
+                if head.book in self._last:
+                    self._last[head.book] = max(self._last[head.book], head.observed_at)
+
+    def _assignment(self) -> list[TopicPartition]:
+        """Give every input partition, at the next offset that the journal has not taken."""
+        fresh = OFFSET_END if self._start == "latest" else OFFSET_BEGINNING
+        return [
+            TopicPartition(self._kafka.name(topic.name), n, self._offsets.get(topic.name, {}).get(str(n), fresh))
+            for topic in INPUTS
+            for n in range(topic.partitions)
+        ]
+
+    # One turn
+
+    def _turn(self) -> None:
+        """Take what is there, tick if it is time and nothing is left behind, and write it all, or nothing."""
+        now = self._clock()
+        wait_s = min(max((self._next_tick - now) / NS_PER_S, 0.0), TICK_NS / NS_PER_S)
+        first = self._consumer.poll(wait_s)
+        messages = [] if first is None else [first, *self._consumer.consume(MAX_TURN - 1, 0)]
+        now = self._clock()
+        lines: list[bytes] = []
+        for message in messages:
+            self._take(message, now, lines)
+        if len(messages) < MAX_TURN and now >= self._next_tick:
+            self._tick(now, lines)
+        if messages or lines:
+            self._write(lines)
+
+    def _take(self, message: Message, now: int, lines: list[bytes]) -> None:
+        error = message.error()
+        if error is not None:
+            raise KafkaException(error)
+        topic, partition, offset = self._topics[message.topic()], message.partition(), message.offset()
+        self._offsets.setdefault(topic, {})[str(partition)] = offset + 1
+        record = Record(topic, partition, offset, message.timestamp()[1], message.value())
+        taken = self._intake.take(record, now)
+        if isinstance(taken, RecordRefused):
+            self._refused.append(taken)
+            return
+        event, books = taken
+        for book in books:
+            lines.append(self._entry(event, book))
+
+    def _entry(self, event: Event, book: str) -> bytes:
+        """Stamp an event as the next entry of a book's journal, in which time never goes back."""
+        self._seqs[book] += 1
+        at = self._last[book] = max(self._last[book], event.observed_at)
+        return encode(msgspec.structs.replace(event, book=book, seq=self._seqs[book], observed_at=at))
+
+    def _tick(self, now: int, lines: list[bytes]) -> None:
+        for book in self._books:
+            at = max(now, self._last[book])
+            clock = ClockTicked(id=market_id(book, "clock", at), key=book, occurred_at=at, observed_at=at)
+            lines.append(self._entry(clock, book))
+        self._next_tick = now - now % TICK_NS + TICK_NS
+
+    def _write(self, lines: list[bytes]) -> None:
+        """Write entries, refusals and positions in one transaction."""
+        producer, position = self._producer, Position(self._seqs, self._offsets)
+        producer.begin_transaction()
+        for frame in _frames(lines):
+            producer.produce(
+                self._kafka.name(JOURNAL),
+                partition=self._partition,
+                value=pack(frame),
+                headers=frame_headers(position, len(frame)),
+            )
+        if self._speaks_for_all:
+            for letter in self._refused:
+                producer.produce(
+                    self._kafka.name(DEAD_LETTERS), key=key_of(letter), value=encode(letter), headers=headers_of(letter)
+                )
+        producer.commit_transaction(TIMEOUT_S)
+        self.entries += len(lines)
+        self.refused += len(self._refused)
+        self._refused.clear()
+
+
+class _Head(msgspec.Struct):
+    book: str
+    observed_at: int
+
+
+def _frames(lines: list[bytes]) -> list[list[bytes]]:
+    """Cut entries into records that a broker takes; one without entries carries the positions of what was refused."""
+    frames: list[list[bytes]] = [[]]
+    size = 0
+    for line in lines:
+        if size + len(line) > MAX_FRAME_BYTES:
+            frames.append([])
+            size = 0
+        frames[-1].append(line)
+        size += len(line) + 1
+    return frames
+
+
+def _ids(value: bytes) -> list[str]:
+    """Give the ids of a journal record's entries."""
+    return [msgspec.json.decode(line, type=_Id).id for line in unpack(value)]
+
+
+class _Id(msgspec.Struct):
+    id: str

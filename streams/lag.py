@@ -1,0 +1,95 @@
+"""How far partitions reach, asked in one request, and how far this worker's desks are behind them.
+
+Ends are those of committed records. Every transaction leaves a marker that takes an offset, so a desk at rest is one
+offset behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from logging import getLogger
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its own documented name
+
+from schemas.errors import KafkaError
+from streams.kafka import Kafka
+from streams.metrics import DeskMeter
+from streams.wire import JOURNAL
+
+TIMEOUT_S = 10.0
+EVERY_S = 5.0
+"""How often the journal's ends are asked for."""
+CAUGHT_UP_OFFSETS = 20
+"""A desk this close to the end is ready: two offsets a record, and a record a second while nothing happens."""
+log = getLogger("quorum.lag")
+
+
+def bounds_of(
+    kafka: Kafka, partitions: Iterable[tuple[str, int]], timeout_s: float = TIMEOUT_S
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Give of each (topic, partition) the first offset kept and the next to be written. Raises KafkaError."""
+    asked = {(topic, n): TopicPartition(kafka.name(topic), n) for topic, n in partitions}
+    admin = AdminClient(kafka.client() | {"log_level": 0})
+    found = []
+    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+        answers = admin.list_offsets(
+            dict.fromkeys(asked.values(), spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=timeout_s,
+        )
+        try:
+            found.append({where: answer.result().offset for where, answer in answers.items()})
+        except KafkaException as error:
+            raise KafkaError(_unanswered(kafka, error)) from None
+    return {where: (found[0][asked[where]], found[1][asked[where]]) for where in asked}
+
+
+def _unanswered(kafka: Kafka, error: KafkaException) -> str:
+    """Say what to do about a cluster that gives no ends."""
+    said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
+    where = f"{kafka.bootstrap} (namespace {kafka.namespace!r})" if kafka.namespace else kafka.bootstrap
+    return f"Kafka at {where} does not tell the ends of its topics: {said}; is it up, are the topics made?"
+
+
+class JournalLag:
+    """Watches how far this worker's desks are behind; any thread may ask `reason`."""
+
+    def __init__(self, kafka: Kafka, taken: Callable[[], Mapping[int, int | None]]) -> None:
+        """`taken` gives the journal partitions assigned to this worker, each with the next offset to take.
+
+        None stands for a partition of which no record has come yet.
+        """
+        self._kafka, self._taken = kafka, taken
+        self._lags: dict[int, int] | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Measure every few seconds until `stopping` is set; a cluster that does not answer is waited for."""
+        while not stopping.is_set():
+            try:
+                self.measure()
+            except KafkaError as error:
+                self._lags = None
+                log.warning("journal ends unknown", extra={"error": str(error)})
+            stopping.wait(EVERY_S)
+
+    def measure(self) -> None:
+        """Ask for the ends and set the gauges. Raises KafkaError where there is no answer."""
+        taken = self._taken()
+        lags = {}
+        bounds = bounds_of(self._kafka, [(JOURNAL, n) for n in taken]) if taken else {}
+        for n, at in taken.items():
+            low, high = bounds[JOURNAL, n]
+            lags[n] = max(0, high - (low if at is None else at))
+            DeskMeter(n).lag(lags[n])
+        self._lags = lags
+
+    def reason(self) -> str:
+        """Say why the desks are not ready; empty where each partition has been taken to its end."""
+        if self._lags is None:
+            return "the journal's ends are not known"
+        if not self._lags:
+            return "no journal partition is assigned"
+        behind = {n: lag for n, lag in self._lags.items() if lag > CAUGHT_UP_OFFSETS}
+        return "; ".join(f"journal partition {n} is {lag:,} offsets behind" for n, lag in sorted(behind.items()))

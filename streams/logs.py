@@ -1,0 +1,104 @@
+"""Logs on standard error: one JSON object a line, or plain lines where a person watches.
+
+An object has `time`, `level`, `logger`, `message`, `worker`, then whatever `extra` held (`book`, `event`, `seq`,
+`partition`, ...) and `error` with `trace` where an exception was logged. Whatever came from outside is escaped, so a
+line is always one line, and a secret that is named to `configure` never stands in one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TextIO
+
+HIDDEN = "***"
+MIN_SECRET_CHARS = 4
+"""A shorter secret would hide half of every line, and hides nothing from whoever guesses."""
+_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What a log record holds without any `extra`."""
+_QUIET = {"faust": logging.WARNING, "mode": logging.WARNING, "aiokafka": logging.WARNING, "aiohttp": logging.WARNING}
+"""Libraries, and what they must have to say to be heard."""
+
+
+def configure(
+    worker: str, *, level: int = logging.INFO, secrets: Iterable[str] = (), stream: TextIO | None = None
+) -> None:
+    """Send all logs of this process to standard error, and nowhere else; called once, by the command line."""
+    out = stream or sys.stderr
+    kind = PlainFormatter if out.isatty() else JsonFormatter
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(kind(worker, secrets))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for name, at_least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, at_least))
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, worker: str, secrets: Iterable[str] = ()) -> None:
+        """`secrets` are texts that no line may show."""
+        super().__init__()
+        self._worker = worker
+        kept = {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS}
+        self._secrets = sorted(kept | {json.dumps(secret)[1:-1] for secret in kept}, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        line = self._line(record)
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
+        return line
+
+    def _line(self, record: logging.LogRecord) -> str:
+        raise NotImplementedError
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line, in ASCII: no byte of it steers a terminal or ends a line."""
+
+    def _line(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": _time(record).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "worker": self._worker,
+        }
+        fields |= {name: value for name, value in _extra(record).items() if name not in fields}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = f"{record.exc_info[0].__name__}: {record.exc_info[1]}"
+            fields["trace"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(fields, default=str)
+
+
+class PlainFormatter(_Formatter):
+    """A line for a person: time, level, logger, message, then the extra fields as `name=value`."""
+
+    def _line(self, record: logging.LogRecord) -> str:
+        extra = "".join(f" {name}={_shown(value)}" for name, value in _extra(record).items())
+        at = _time(record).strftime("%H:%M:%S")
+        line = f"{at} {record.levelname:<8} {record.name}: {_printable(record.getMessage())}{extra}"
+        if record.exc_info and record.exc_info[0] is not None:
+            lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
+            line += "".join(f"\n    {_printable(each)}" for each in lines)
+        return line
+
+
+def _time(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _extra(record: logging.LogRecord) -> Mapping[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _KNOWN}
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, int | float) else json.dumps(str(value))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

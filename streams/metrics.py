@@ -1,0 +1,237 @@
+"""What this worker counts and measures, for Prometheus. docs/operations.md says what each figure means.
+
+The hot paths count in plain Python and hand over once a turn (sequencer) or a journal record (desk). Gauges of books
+are of those that this worker holds: `DeskMeter.forget` takes them away when they move.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import Counter as Total
+
+from schemas.accounting import EquityMarked, PositionChanged
+from schemas.base import NS_PER_S, Event
+from schemas.decisions import BreakerReset, BreakerTripped
+from schemas.execution import OrderRequested
+from schemas.operations import AlertRaised, ProcessingFailed, RecordRefused
+from schemas.verdicts import VerdictFailed, VerdictGiven
+from streams.bookhost import BookHost
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+FAST_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+"""Bounds of the latencies of our own path, in seconds."""
+SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120)
+"""Bounds of what a model takes."""
+
+SEQUENCED = Total("quorum_sequencer_records", "Input records taken, refused ones too.", ["topic"], registry=REGISTRY)
+REFUSED = Total("quorum_sequencer_refused", "Input records refused.", ["topic", "reason"], registry=REGISTRY)
+ENTRIES = Total("quorum_journal_entries", "Journal entries written.", ["book"], registry=REGISTRY)
+SEQUENCER_LAG = Gauge(
+    "quorum_sequencer_lag_offsets", "Input offsets not taken.", ["journal", "topic", "partition"], registry=REGISTRY
+)
+DESK_EVENTS = Total("quorum_desk_events", "Events that the desk sent.", ["book", "type"], registry=REGISTRY)
+DESK_SEQ = Gauge("quorum_desk_seq", "The last journal entry taken.", ["book"], registry=REGISTRY)
+DESK_TIME = Gauge("quorum_desk_entry_time_seconds", "When that entry was observed.", ["book"], registry=REGISTRY)
+DESK_LAG = Gauge("quorum_desk_lag_offsets", "Journal offsets not taken.", ["partition"], registry=REGISTRY)
+STOPPED = Gauge("quorum_book_stopped", "1 where an agent failed and the book stopped.", ["book"], registry=REGISTRY)
+FAILURES = Total("quorum_agent_failures", "Agents that failed.", ["book", "agent"], registry=REGISTRY)
+ALERTS = Total("quorum_alerts", "Alerts raised by the desk.", ["book", "severity"], registry=REGISTRY)
+TICK_TO_ORDER = Histogram(
+    "quorum_tick_to_order_seconds",
+    "From an input's observation to its order.",
+    ["book"],
+    buckets=FAST_S,
+    registry=REGISTRY,
+)
+EQUITY = Gauge("quorum_book_equity", "The last mark of the book's worth.", ["book"], registry=REGISTRY)
+POSITION = Gauge("quorum_book_position", "Signed quantity held.", ["book", "instrument"], registry=REGISTRY)
+BREAKER = Gauge("quorum_breaker_open", "1 while it forbids new risk.", ["book", "key", "rule"], registry=REGISTRY)
+VERDICTS = Total("quorum_verdicts", "Answers, and why there was none.", ["model", "outcome"], registry=REGISTRY)
+VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"], buckets=SLOW_S, registry=REGISTRY)
+VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
+EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
+RESTARTS = Total("quorum_part_restarts", "Parts of the worker that were started anew.", ["part"], registry=REGISTRY)
+
+REASONS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("duplicate", re.compile(r": is a duplicate of an event taken before$")),
+    ("stale", re.compile(r": is stale: written [\d,]+ s after it was observed$")),
+    ("unknown_key", re.compile(r": (no book trades|there is no book) ")),
+    ("wrong_topic", re.compile(r": belongs on topic [a-z-]+$")),
+    ("unreadable", re.compile(r"^record\b")),
+)
+"""The class of a refusal by the sentence that says why; all others are `invalid`: a field that cannot be true."""
+
+
+def reason_class(reason: str) -> str:
+    """Give the class of a refusal: one of few words, for a label must not come from outside."""
+    return next((name for name, pattern in REASONS if pattern.search(reason)), "invalid")
+
+
+class SequencerMeter:
+    """What one sequencer did."""
+
+    def __init__(self, partition: int) -> None:
+        """`partition` is the journal's."""
+        self._partition = str(partition)
+        self._seqs: dict[str, int] = {}
+
+    def resume(self, seqs: Mapping[str, int]) -> None:
+        """Count from these journal positions on."""
+        self._seqs = dict(seqs)
+        for book in seqs:
+            ENTRIES.labels(book)
+
+    def wrote(self, topics: Iterable[str], seqs: Mapping[str, int], refused: Sequence[RecordRefused]) -> None:
+        """Count a transaction: each taken record's topic, where each book's journal is now, what was refused."""
+        for topic, count in Counter(topics).items():
+            SEQUENCED.labels(topic).inc(count)
+        for book, seq in seqs.items():
+            if seq > self._seqs.get(book, 0):
+                ENTRIES.labels(book).inc(seq - self._seqs.get(book, 0))
+                self._seqs[book] = seq
+        for letter in refused:
+            REFUSED.labels(letter.position.partition("/")[0], reason_class(letter.reason)).inc()
+
+    def lags(self, ends: Iterable[tuple[str, int, int]], offsets: Mapping[str, Mapping[str, int]]) -> None:
+        """Compare input partitions' ends (topic, partition, next offset to be written) with the offsets taken."""
+        for topic, partition, end in ends:
+            taken = offsets.get(topic, {}).get(str(partition))
+            if taken is not None and end >= 0:
+                SEQUENCER_LAG.labels(self._partition, topic, str(partition)).set(max(0, end - taken))
+
+
+class DeskMeter:
+    """What one partition's desk did. What it sends again after a restart moves its gauges and no counter."""
+
+    def __init__(self, partition: int) -> None:
+        """`partition` is the journal's."""
+        self._partition = str(partition)
+        self._said: Counter[tuple[str, str]] = Counter()
+        self._orders: list[tuple[str, int]] = []
+        self._urgent: list[Event] = []
+
+    def took(self, book: str, seq: int, now: int, said: Sequence[Event]) -> None:
+        """Note what a book answered to a run of entries that ends with `seq`, observed at `now`."""
+        DESK_SEQ.labels(book).set(seq)
+        DESK_TIME.labels(book).set(now / NS_PER_S)
+        for event in said:
+            kind = type(event)
+            self._said[book, kind.__name__] += 1
+            if kind is OrderRequested:
+                self._orders.append((book, event.observed_at))
+            elif kind is ProcessingFailed or kind is AlertRaised:
+                self._urgent.append(event)
+            show = _SHOWN.get(kind)
+            if show is not None:
+                show(event)
+
+    def sent(self, now: int) -> None:
+        """Count what was noted: at `now`, in ns, all of it stands on its topics."""
+        for (book, kind), count in self._said.items():
+            DESK_EVENTS.labels(book, kind).inc(count)
+        for book, observed_at in self._orders:
+            TICK_TO_ORDER.labels(book).observe(max(0, now - observed_at) / NS_PER_S)
+        for event in self._urgent:
+            if isinstance(event, ProcessingFailed):
+                FAILURES.labels(event.book, event.agent).inc()
+            elif isinstance(event, AlertRaised):
+                ALERTS.labels(event.book, event.severity).inc()
+        self._clear()
+
+    def caught_up(self, hosts: Iterable[BookHost]) -> None:
+        """Begin from recovered books: show what they hold, and leave uncounted what they sent again."""
+        self._clear()
+        for host in hosts:
+            show_book(host)
+
+    def lag(self, offsets: int) -> None:
+        """Tell how many offsets of the journal partition are not taken yet."""
+        DESK_LAG.labels(self._partition).set(offsets)
+
+    def forget(self, books: Iterable[str]) -> None:
+        """Take away the gauges of books that have left this worker."""
+        names = set(books)
+        for gauge in (DESK_SEQ, DESK_TIME, STOPPED, EQUITY, POSITION, BREAKER):
+            _remove(gauge, names)
+        _remove(DESK_LAG, {self._partition})
+
+    def _clear(self) -> None:
+        self._said.clear()
+        self._orders.clear()
+        self._urgent.clear()
+
+
+def show_book(host: BookHost) -> None:
+    """Set the gauges of a book from its state: a restart must not hide an open breaker or a position."""
+    book, desk = host.book, host.desk
+    DESK_SEQ.labels(book.name).set(host.seq)
+    DESK_TIME.labels(book.name).set(host.now / NS_PER_S)
+    STOPPED.labels(book.name).set(host.failure is not None)
+    _remove(BREAKER, {book.name})
+    for rule in desk.breakers.state.tripped:
+        BREAKER.labels(book.name, book.name, rule).set(1)
+    for index in desk.breakers.state.halted:
+        BREAKER.labels(book.name, book.instruments[index].id, "flash_move").set(1)
+    for index, instrument in enumerate(book.instruments):
+        POSITION.labels(book.name, instrument.id).set(float(desk.portfolio.quantity(index)))
+
+
+def verdict(event: VerdictGiven | VerdictFailed) -> None:
+    """Count what a model answered. The gateway calls it when the answer has been sent."""
+    outcome = event.action if isinstance(event, VerdictGiven) else event.reason
+    VERDICTS.labels(event.model, outcome).inc()
+    VERDICT_S.labels(event.model).observe(event.latency_ms / 1000)
+    VERDICT_USD.labels(event.model).inc(float(event.cost_usd))
+
+
+def executed(events: Iterable[Event]) -> None:
+    """Count what the venue said. The executor calls it when the events stand on `fills`."""
+    for (book, kind), count in Counter((event.book, type(event).__name__) for event in events).items():
+        EXECUTION.labels(book, kind).inc(count)
+
+
+def restarted(part: str) -> None:
+    """Count a part that was started anew."""
+    RESTARTS.labels(part).inc()
+
+
+def _equity(event: EquityMarked) -> None:
+    EQUITY.labels(event.book).set(float(event.equity))
+
+
+def _position(event: PositionChanged) -> None:
+    POSITION.labels(event.book, event.instrument).set(float(event.quantity))
+
+
+def _tripped(event: BreakerTripped) -> None:
+    BREAKER.labels(event.book, event.key, event.rule).set(1)
+
+
+def _reset(event: BreakerReset) -> None:
+    BREAKER.labels(event.book, event.key, event.rule).set(0)
+
+
+def _failed(event: ProcessingFailed) -> None:
+    STOPPED.labels(event.book).set(1)
+
+
+_SHOWN: dict[type[Event], Callable[..., None]] = {
+    EquityMarked: _equity,
+    PositionChanged: _position,
+    BreakerTripped: _tripped,
+    BreakerReset: _reset,
+    ProcessingFailed: _failed,
+}
+
+
+def _remove(gauge: Gauge, first_labels: set[str]) -> None:
+    """Take away the series whose first label is among these."""
+    for metric in gauge.collect():
+        for sample in metric.samples:
+            values = list(sample.labels.values())
+            if values[0] in first_labels:
+                gauge.remove(*values)

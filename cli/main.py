@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import demo, importing, new, replay, schema
+from cli import control, demo, importing, letters, new, replay, schema, status
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
@@ -27,6 +27,9 @@ replay.register(app)
 importing.register(app)
 new.register(app)
 schema.register(app)
+status.register(app)
+control.register(app)
+letters.register(app)
 
 
 def run() -> None:

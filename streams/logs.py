@@ -81,10 +81,10 @@ class PlainFormatter(_Formatter):
     def _line(self, record: logging.LogRecord) -> str:
         extra = "".join(f" {name}={_shown(value)}" for name, value in _extra(record).items())
         at = _time(record).strftime("%H:%M:%S")
-        line = f"{at} {record.levelname:<8} {record.name}: {_printable(record.getMessage())}{extra}"
+        line = f"{at} {record.levelname:<8} {record.name}: {printable(record.getMessage())}{extra}"
         if record.exc_info and record.exc_info[0] is not None:
             lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
-            line += "".join(f"\n    {_printable(each)}" for each in lines)
+            line += "".join(f"\n    {printable(each)}" for each in lines)
         return line
 
 
@@ -100,5 +100,6 @@ def _shown(value: object) -> str:
     return str(value) if isinstance(value, int | float) else json.dumps(str(value))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Give a text in which no character steers a terminal or ends a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

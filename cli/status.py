@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,7 @@ def status(
         elif once or not console.is_terminal:
             console.print(table_of(watcher.overview, time.time_ns()))
         else:
-            with Live(console=console, auto_refresh=False, screen=True) as live:
+            with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, screen=True) as live:
                 while True:
                     live.update(table_of(watcher.overview, time.time_ns()), refresh=True)
                     watcher.follow(every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.base import NS_PER_S
-from schemas.operations import AlertRaised
+from schemas.operations import AlertRaised, ProcessingFailed
 from streams.logs import printable
 from streams.overview import BookView, Overview
 
@@ -18,7 +19,7 @@ OLD_S = 10.0
 """A clock entry comes every second: a desk whose last entry is older than this is behind, or nothing writes."""
 FAR_BEHIND = 10_000
 """Entries."""
-COLUMNS = ("book", "state", "entry", "behind", "age", "equity", "positions", "breakers", "orders", "confirm", "alert")
+COLUMNS = ("book", "state", "entry", "behind", "age", "equity", "positions", "orders", "confirm")
 RIGHT = frozenset({"entry", "behind", "age", "equity", "orders", "confirm"})
 
 
@@ -29,20 +30,15 @@ def table_of(overview: Overview, now: int) -> RenderableType:
         return Text("No book has a journal here yet: start the workers, or look at another QUORUM_KAFKA_NAMESPACE.")
     table = Table(title=f"{_time(now)} UTC", title_justify="left")
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column in RIGHT else "left", overflow="fold")
+        table.add_column(column, justify="right" if column in RIGHT else "left", no_wrap=column != "positions")
     for view in views:
         table.add_row(*_row(view, now))
-    notes: list[RenderableType] = [
-        Text(f"{view.book} stopped: {printable(view.stopped)}", style="bold red") for view in views if view.stopped
-    ]
-    if any(overview.partial_of(view.book) for view in views):
-        notes.append(Text("Only the newest records were read: older positions, breakers and orders are not shown."))
-    return Group(table, *notes)
+    return Group(table, *(note for view in views for note in _notes(overview, view)))
 
 
 def _row(view: BookView, now: int) -> list[Text]:
     age_s = (now - view.entry_at) / NS_PER_S
-    lag = view.lag
+    lag, waiting = view.lag, len(view.waiting(now))
     return [
         Text(printable(view.book), style="bold"),
         Text(view.state, style="green" if view.state == "running" else "bold red"),
@@ -50,24 +46,30 @@ def _row(view: BookView, now: int) -> list[Text]:
         Text("-" if lag is None else f"{lag:,}", style="red" if (lag or 0) > FAR_BEHIND else ""),
         Text(_age(age_s) if view.entry_at else "-", style="red" if age_s > OLD_S else ""),
         Text(_money(view.equity)),
-        Text(
-            "\n".join(f"{quantity:f} {printable(name)}" for name, quantity in sorted(view.positions.items())) or "flat"
-        ),
-        Text("\n".join(_breaker(name, until) for name, until in sorted(view.breakers.items())), style="bold red"),
+        Text("\n".join(f"{quantity:f} {printable(name)}" for name, quantity in sorted(view.positions.items()))),
         Text(f"{len(view.orders)}"),
-        Text(f"{len(view.waiting(now))}", style="bold yellow" if view.waiting(now) else ""),
-        _alert(view),
+        Text(f"{waiting}", style="bold yellow" if waiting else ""),
     ]
 
 
-def _alert(view: BookView) -> Text:
-    alert = view.alert
-    if alert is None:
-        return Text("")
+def _notes(overview: Overview, view: BookView) -> Iterator[Text]:
+    """Say below the table what does not fit into it."""
+    name = printable(view.book)
+    if view.stopped:
+        yield Text(f"{name} stopped: {printable(view.stopped)}", style="bold red")
+    for breaker, until in sorted(view.breakers.items()):
+        yield Text(f"{name} takes no new risk: {_breaker(breaker, until)}", style="bold red")
+    if view.alert is not None:
+        yield _alert(name, view.alert)
+    if overview.partial_of(view.book):
+        yield Text(f"{name}: only the newest records were read; older positions, breakers and orders are not shown")
+
+
+def _alert(name: str, alert: AlertRaised | ProcessingFailed) -> Text:
     severity = alert.severity if isinstance(alert, AlertRaised) else "critical"
     text = alert.text if isinstance(alert, AlertRaised) else f"{alert.agent}: {alert.error}"
     style = {"info": "", "warning": "yellow", "critical": "bold red"}[severity]
-    return Text(f"{_time(alert.observed_at)} {printable(text)[:200]}", style=style)
+    return Text(f"{name} {_time(alert.observed_at)} {severity}: {printable(text)[:300]}", style=style)
 
 
 def _breaker(name: str, until: int) -> str:

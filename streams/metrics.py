@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
 from prometheus_client import Counter as Total
 
 from schemas.accounting import EquityMarked, PositionChanged
@@ -21,13 +21,16 @@ from schemas.operations import AlertRaised, ProcessingFailed, RecordRefused
 from schemas.verdicts import VerdictFailed, VerdictGiven
 from streams.bookhost import BookHost
 
+disable_created_metrics()  # a series of its own for each counter's birth
 REGISTRY = CollectorRegistry(auto_describe=True)
 FAST_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Bounds of the latencies of our own path, in seconds."""
 SLOW_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120)
 """Bounds of what a model takes."""
 
-SEQUENCED = Total("quorum_sequencer_records", "Input records taken, refused ones too.", ["topic"], registry=REGISTRY)
+SEQUENCED = Total(
+    "quorum_sequencer_records", "Input records taken, refused ones too.", ["journal", "topic"], registry=REGISTRY
+)
 REFUSED = Total("quorum_sequencer_refused", "Input records refused.", ["topic", "reason"], registry=REGISTRY)
 ENTRIES = Total("quorum_journal_entries", "Journal entries written.", ["book"], registry=REGISTRY)
 SEQUENCER_LAG = Gauge(
@@ -85,15 +88,18 @@ class SequencerMeter:
         for book in seqs:
             ENTRIES.labels(book)
 
-    def wrote(self, topics: Iterable[str], seqs: Mapping[str, int], refused: Sequence[RecordRefused]) -> None:
-        """Count a transaction: each taken record's topic, where each book's journal is now, what was refused."""
+    def took(self, topics: Iterable[str]) -> None:
+        """Count input records by their topics."""
         for topic, count in Counter(topics).items():
-            SEQUENCED.labels(topic).inc(count)
+            SEQUENCED.labels(self._partition, topic).inc(count)
+
+    def wrote(self, seqs: Mapping[str, int], letters: Sequence[RecordRefused]) -> None:
+        """Count a transaction: where each book's journal is now, and the dead letters written."""
         for book, seq in seqs.items():
             if seq > self._seqs.get(book, 0):
                 ENTRIES.labels(book).inc(seq - self._seqs.get(book, 0))
                 self._seqs[book] = seq
-        for letter in refused:
+        for letter in letters:
             REFUSED.labels(letter.position.partition("/")[0], reason_class(letter.reason)).inc()
 
     def lags(self, ends: Iterable[tuple[str, int, int]], offsets: Mapping[str, Mapping[str, int]]) -> None:
@@ -102,6 +108,10 @@ class SequencerMeter:
             taken = offsets.get(topic, {}).get(str(partition))
             if taken is not None and end >= 0:
                 SEQUENCER_LAG.labels(self._partition, topic, str(partition)).set(max(0, end - taken))
+
+    def forget(self) -> None:
+        """Take away the gauges of a journal partition that has left this worker."""
+        _remove(SEQUENCER_LAG, {self._partition})
 
 
 class DeskMeter:

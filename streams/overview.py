@@ -121,8 +121,9 @@ class Overview:
         handler(self, self._view(book), event)
 
     def in_order(self) -> list[BookView]:
-        """Give the books by name."""
-        return [self.books[name] for name in sorted(self.books)]
+        """Give the books that have a journal, by name: a command may name one that there is not."""
+        known = (view for view in self.books.values() if view.journal_seq is not None or view.seq is not None)
+        return sorted(known, key=lambda view: view.book)
 
     def partial_of(self, book: str) -> bool:
         """Tell whether older records may hold positions, breakers or orders that are not shown."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -23,6 +23,7 @@ from schemas.operations import RecordRefused
 from schemas.topics import TOPICS
 from streams.intake import Intake, Record
 from streams.kafka import Kafka
+from streams.metrics import SequencerMeter
 from streams.reading import newest_first
 from streams.wire import DEAD_LETTERS, JOURNAL, Position, frame_headers, headers_of, key_of, pack, position_of, unpack
 
@@ -60,6 +61,7 @@ class Sequencer:
         self._next_tick = 0
         self._frames: list[tuple[list[bytes], int]] = []
         self._refused: list[RecordRefused] = []
+        self._meter = SequencerMeter(partition)
         self.entries = 0
         """Journal entries written since the start."""
         self.refused = 0
@@ -80,6 +82,7 @@ class Sequencer:
                 self._turn()
         finally:
             self._consumer.close()
+            self._meter.forget()
 
     # Where to go on
 
@@ -96,6 +99,7 @@ class Sequencer:
         if newest is not None:
             self._seqs |= newest.seqs
             self._offsets = newest.offsets
+        self._meter.resume(self._seqs)
 
     def _resume_clock(self, block: Sequence[Message]) -> None:
         """Time in a journal never goes back, whoever writes it."""
@@ -130,6 +134,7 @@ class Sequencer:
             self._tick(now, lines)
         if messages or lines:
             self._write(lines)
+            self._meter.took(self._topics[message.topic()] for message in messages)
 
     def _take(self, message: Message, now: int, lines: list[bytes]) -> None:
         error = message.error()
@@ -158,6 +163,16 @@ class Sequencer:
             clock = ClockTicked(id=market_id(book, "clock", at), key=book, occurred_at=at, observed_at=at)
             lines.append(self._entry(clock, book))
         self._next_tick = now - now % TICK_NS + TICK_NS
+        self._meter.lags(self._ends(), self._offsets)
+
+    def _ends(self) -> Iterator[tuple[str, int, int]]:
+        """Give how far the input partitions reach, as the last fetch told: nothing is asked of the cluster."""
+        for topic in INPUTS:
+            for n in range(topic.partitions):
+                place = TopicPartition(self._kafka.name(topic.name), n)
+                bounds = self._consumer.get_watermark_offsets(place, cached=True)
+                if bounds is not None:
+                    yield topic.name, n, bounds[1]
 
     def _write(self, lines: list[bytes]) -> None:
         """Write entries, refusals and positions in one transaction."""
@@ -178,6 +193,7 @@ class Sequencer:
         producer.commit_transaction(TIMEOUT_S)
         self.entries += len(lines)
         self.refused += len(self._refused)
+        self._meter.wrote(self._seqs, self._refused if self._speaks_for_all else ())
         self._refused.clear()
 
 

@@ -1,0 +1,132 @@
+"""One worker process: the parts it was asked to run, each started anew when it fails, all ended in order.
+
+Sequencer, gateway and executor are threads with clients of their own; the desk is a Faust application in the main
+thread's loop. None of them needs another in its process: on many machines each runs alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from confluent_kafka import KafkaException
+
+from schemas.book import Book
+from schemas.errors import KafkaError, QuorumError
+from streams.app import make_app
+from streams.executor import PaperExecutor
+from streams.gateway import Gateway
+from streams.health import Health
+from streams.kafka import Kafka, partition_of
+from streams.membership import FIRST_PAUSE_S, LONGEST_PAUSE_S, Membership, Part
+from streams.sequencer import Sequencer
+from streams.wire import JOURNAL
+
+Role = Literal["sequencer", "desk", "gateway", "executor"]
+ROLES: tuple[Role, ...] = ("sequencer", "desk", "gateway", "executor")
+END_S = 20.0
+log = getLogger("quorum.worker")
+
+
+class Worker:
+    """Some roles for some books, in this process."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        books: Sequence[Book],
+        roles: Sequence[Role],
+        health: Health,
+        *,
+        name: str = "",
+        start: Literal["earliest", "latest"] = "latest",
+    ) -> None:
+        """Nothing runs yet. `books` are all books of the cluster; `name` keeps this worker's place over a restart."""
+        if len({book.name for book in books}) < len(books):
+            raise KafkaError("two books have the same name; a book is known by it")
+        self._kafka, self._books, self._roles, self._health = kafka, list(books), list(roles), health
+        self._name, self._start = name, start
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until `stopping` is set. Call it from the main thread if the desk is among the roles."""
+        makers: dict[Role, Callable[[], Part]] = {
+            "sequencer": lambda: Membership(
+                self._kafka, "sequencer", JOURNAL, self._sequencer, worker=self._name, health=self._health
+            ),
+            "executor": lambda: Membership(
+                self._kafka, "executor", "orders", self._executor, worker=self._name, health=self._health
+            ),
+            "gateway": lambda: Gateway(self._kafka, self._books, worker=self._name),
+            "desk": lambda: _Desk(self._kafka, self._books, self._name),
+        }
+        threads = [
+            threading.Thread(target=self._keep, args=(role, makers[role], stopping), name=role, daemon=True)
+            for role in self._roles
+            if role != "desk"
+        ]
+        for thread in threads:
+            thread.start()
+        if "desk" in self._roles:
+            self._keep("desk", makers["desk"], stopping)
+        stopping.wait()
+        for thread in threads:
+            thread.join(END_S)
+
+    def _sequencer(self, partition: int) -> Sequencer | None:
+        mine = [book for book in self._books if partition_of(book.name) == partition]
+        return Sequencer(self._kafka, partition, mine, self._books, start=self._start) if mine else None
+
+    def _executor(self, partition: int) -> PaperExecutor | None:
+        mine = [book for book in self._books if partition_of(book.name) == partition]
+        return PaperExecutor(self._kafka, partition, mine) if mine else None
+
+    def _keep(self, role: Role, make: Callable[[], Part], stopping: threading.Event) -> None:
+        """Run a role, and again when it fails, until the worker is to stop."""
+        pause_s = FIRST_PAUSE_S
+        self._health.starting(role)
+        while not stopping.is_set():
+            try:
+                part = make()
+                self._health.running(role)
+                part.run(stopping)
+            except (KafkaException, QuorumError, OSError) as error:
+                self._health.restarting(role, str(error))
+                log.warning("started anew", extra={"part": role, "error": str(error)})
+                stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            except BaseException as error:
+                self._health.failed(role, f"{type(error).__name__}: {error}")
+                log.critical("failed", extra={"part": role}, exc_info=True)
+                stopping.set()
+                raise
+
+
+class _Desk:
+    """The Faust application as a part."""
+
+    def __init__(self, kafka: Kafka, books: Sequence[Book], name: str) -> None:
+        self._kafka, self._books, self._name = kafka, books, name
+
+    def run(self, stopping: threading.Event) -> None:
+        with TemporaryDirectory(prefix="quorum-desk-") as folder:
+            asyncio.run(self._run(stopping, Path(folder)))
+
+    async def _run(self, stopping: threading.Event, data_dir: Path) -> None:
+        app = make_app(self._kafka, self._books, worker=self._name, data_dir=data_dir)
+        app.in_worker = True
+        app.loop = asyncio.get_running_loop()
+        app.finalize()
+        await app.start()
+        try:
+            while not stopping.is_set() and not app.crashed:
+                await asyncio.sleep(0.1)
+        finally:
+            reason = app.crash_reason
+            await app.stop()
+        if reason is not None:
+            raise KafkaError(f"the desk has ended: {type(reason).__name__}: {reason}")

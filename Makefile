@@ -45,6 +45,16 @@ crosscheck: .venv-crosscheck/.ready ## Check the accounting against an independe
 versions: .venv/.ready ## Demand the same logs of every Python that is here
 	@sh requirements/versions.sh
 
+.PHONY: kafka
+kafka: .venv/.ready ## Run an Apache Kafka on 127.0.0.1:9092 until Ctrl-C (needs a JDK and Maven, no Docker)
+	@$(PY) deploy/kafka/broker.py
+
+.PHONY: kafka-jars
+kafka-jars: ## Fetch the jars that deploy/kafka/pom.xml asks for, and write down what they are
+	@rm -rf .kafka/lib && mvn -B -q -f deploy/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+	    -DoutputDirectory=$(CURDIR)/.kafka/lib
+	@cd .kafka/lib && sha256sum *.jar >../../deploy/kafka/jars.sha256
+
 .PHONY: lock
 lock: .venv-lock/bin/uv ## Write the locks anew from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@$(COMPILE) --output-file requirements/runtime.lock
@@ -57,7 +67,7 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml $(if $(UPGRADE),--upgrade
 
 .PHONY: clean
 clean: ## Remove what the other targets have built
-	rm -rf .venv .venv-crosscheck .venv-lock .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .kafka .venv .venv-crosscheck .venv-lock .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so a set-up that was broken off starts again. `python` is asked for because an

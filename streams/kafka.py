@@ -49,13 +49,12 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
     def client(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - librdkafka's own values
         """Give the settings of a librdkafka client."""
         config: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security}
-        for name, value in (
-            ("ssl.ca.location", self.ca_file),
-            ("ssl.certificate.location", self.certificate_file),
-            ("ssl.key.location", self.key_file),
-        ):
-            if value:
-                config[name] = value
+        files = {
+            "ssl.ca.location": self.ca_file,
+            "ssl.certificate.location": self.certificate_file,
+            "ssl.key.location": self.key_file,
+        }
+        config |= {name: path for name, path in files.items() if path}
         if self.security.startswith("sasl"):
             config |= {
                 "sasl.mechanism": self.sasl_mechanism,
@@ -81,7 +80,7 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
         """Give the settings of an idempotent producer that sends at once and compresses."""
         return self.client(
             enable_idempotence=True,
-            compression_type="lz4",
+            compression_type="lz4",  # understood by librdkafka and Java as they are; in Python it asks for cramjam
             linger_ms=0,
             message_max_bytes=MAX_MESSAGE_BYTES,
             **settings,

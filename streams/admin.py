@@ -1,0 +1,142 @@
+"""Making the topics: what the table of topics says, on a cluster.
+
+Idempotent: what is there is left as it is, and refused where the workers could not use it. Topics with a namespace
+keep everything, for what is rehearsed is old, and old records would be deleted at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.errors import KafkaError
+from schemas.topics import TOPICS, Topic
+from streams.kafka import MAX_MESSAGE_BYTES, Kafka
+from streams.wire import JOURNAL, SNAPSHOTS
+
+MS_PER_DAY = 86_400_000
+MAX_REPLICATION = 3
+KEPT_BEFORE_COMPACTION_MS = 3_600_000
+"""A desk may restart at a position older than the newest snapshot, and then needs one from before."""
+COMPACTED_SEGMENT_BYTES = 64 << 20
+"""Compaction spares the newest segment, which by default holds 1 GiB."""
+ANSWER_S = 15.0
+DONE_S = 60.0
+
+
+def create_topics(kafka: Kafka, *, replication: int | None = None) -> list[str]:
+    """Create the topics that are missing and give their names; all can be used when this returns.
+
+    `replication` is the number of brokers that keep each record, by default 3, or as many as there are. Raises
+    KafkaError where no broker answers or one refuses, and where a topic has another number of partitions than the
+    table says: a book would then not be where its worker looks.
+    """
+    admin = _admin(kafka)
+    there, brokers = _partitions(kafka, admin)
+    _check(kafka, there)
+    copies = replication or min(MAX_REPLICATION, brokers)
+    missing = [
+        NewTopic(
+            kafka.name(topic.name),
+            num_partitions=topic.partitions,
+            replication_factor=copies,
+            config=_config(kafka, topic, copies),
+        )
+        for topic in TOPICS
+        if kafka.name(topic.name) not in there
+    ]
+    if missing:
+        _finish(kafka, "create", admin.create_topics(missing, operation_timeout=DONE_S))
+        _await(kafka, admin, lambda now: all(now.get(new.topic) == new.num_partitions for new in missing))
+    return [new.topic for new in missing]
+
+
+def delete_topics(kafka: Kafka) -> list[str]:
+    """Delete the namespace's topics with all that is in them, and give their names; they are gone when this returns.
+
+    Raises KafkaError for the live namespace, and where the brokers do not answer or refuse.
+    """
+    if not kafka.namespace:
+        raise KafkaError(
+            "topics without a namespace are the live ones and are not deleted; name one with its namespace"
+        )
+    admin = _admin(kafka)
+    there, _ = _partitions(kafka, admin)
+    doomed = [name for topic in TOPICS if (name := kafka.name(topic.name)) in there]
+    if doomed:
+        _finish(kafka, "delete", admin.delete_topics(doomed, operation_timeout=DONE_S))
+        _await(kafka, admin, lambda now: now.keys().isdisjoint(doomed))
+    return doomed
+
+
+def _admin(kafka: Kafka) -> AdminClient:
+    try:
+        return AdminClient(kafka.client() | {"log_level": 0})
+    except KafkaException as error:
+        raise KafkaError(f"the settings of Kafka cannot be used: {error.args[0].str()}") from None
+
+
+def _config(kafka: Kafka, topic: Topic, copies: int) -> dict[str, str]:
+    keeps_all = topic.retention_days < 0 or bool(kafka.namespace)
+    config = {
+        "retention.ms": "-1" if keeps_all else str(topic.retention_days * MS_PER_DAY),
+        "min.insync.replicas": str(max(1, copies - 1)),
+    }
+    if topic.compacted:
+        config |= {
+            "cleanup.policy": "compact",
+            "min.compaction.lag.ms": str(KEPT_BEFORE_COMPACTION_MS),
+            "segment.bytes": str(COMPACTED_SEGMENT_BYTES),
+        }
+    if topic.name in {JOURNAL, SNAPSHOTS}:
+        config["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
+    return config
+
+
+def _partitions(kafka: Kafka, admin: AdminClient) -> tuple[dict[str, int], int]:
+    """Give the partitions of every topic, and how many brokers there are."""
+    try:
+        cluster = admin.list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise KafkaError(
+            f"no Kafka broker answers at {kafka.bootstrap} ({error.args[0].str()}); start one (`make kafka`), "
+            "or set QUORUM_KAFKA_BOOTSTRAP to where it is"
+        ) from None
+    return {name: len(topic.partitions) for name, topic in cluster.topics.items()}, len(cluster.brokers)
+
+
+def _check(kafka: Kafka, there: Mapping[str, int]) -> None:
+    wrong = [
+        f"{name} has {there[name]}, not {topic.partitions}"
+        for topic in TOPICS
+        if there.get(name := kafka.name(topic.name), topic.partitions) != topic.partitions
+    ]
+    if wrong:
+        raise KafkaError(
+            f"topics exist with another number of partitions than the workers need ({'; '.join(wrong)}); delete them "
+            "if nothing in them is wanted, or choose another QUORUM_KAFKA_NAMESPACE"
+        )
+
+
+def _finish(kafka: Kafka, verb: str, futures: Mapping[str, Future[None]]) -> None:
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            reason = error.args[0]
+            # Another worker that starts at the same time does the same.
+            if reason.name() not in {"TOPIC_ALREADY_EXISTS", "UNKNOWN_TOPIC_OR_PART"}:
+                raise KafkaError(f"Kafka at {kafka.bootstrap} did not {verb} topic {name}: {reason.str()}") from None
+
+
+def _await(kafka: Kafka, admin: AdminClient, done: Callable[[Mapping[str, int]], bool]) -> None:
+    """Wait until every broker's picture has caught up with what the controller did."""
+    until = time.monotonic() + DONE_S
+    while not done(_partitions(kafka, admin)[0]):
+        if time.monotonic() > until:
+            raise KafkaError(f"Kafka at {kafka.bootstrap} did not finish its change of topics within {DONE_S:g} s")
+        time.sleep(0.05)

@@ -21,7 +21,7 @@ from schemas.operations import AlertRaised, ProcessingFailed, RecordRefused
 from schemas.verdicts import VerdictFailed, VerdictGiven
 from streams.bookhost import BookHost
 
-disable_created_metrics()  # a series of its own for each counter's birth
+disable_created_metrics()  # type: ignore[no-untyped-call] # a series of its own for each counter's birth
 REGISTRY = CollectorRegistry(auto_describe=True)
 FAST_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Bounds of the latencies of our own path, in seconds."""

@@ -18,6 +18,7 @@ from schemas.codec import decode, decode_own
 from schemas.operations import StateSaved
 from streams.bookhost import BookHost
 from streams.kafka import Kafka, partition_of
+from streams.metrics import DeskMeter
 from streams.publisher import Publisher
 from streams.reading import newest_first, read_back
 from streams.wire import JOURNAL, OFFSET, SNAPSHOTS, unpack
@@ -37,6 +38,12 @@ class DeskPartition:
         self._offset: int | None = None
         """The next offset that the state asks for; None before the first record."""
         self._next_snapshot = 0
+        self._meter = DeskMeter(partition)
+
+    @property
+    def offset(self) -> int | None:
+        """The next offset to take; None before the first record has come."""
+        return self._offset
 
     @property
     def hosts(self) -> dict[str, BookHost]:
@@ -54,6 +61,7 @@ class DeskPartition:
         self._feed(entries)
         self._offset = offset + 1
         self._publisher.confirm()
+        self._meter.sent(time.time_ns())
         if time.monotonic_ns() >= self._next_snapshot:
             self._save()
 
@@ -74,8 +82,10 @@ class DeskPartition:
             if host is None:
                 continue
             before = host.seq
-            for event in host.feed(mine):
+            said = host.feed(mine)
+            for event in said:
                 self._publisher.send(event)
+            self._meter.took(name, host.seq, host.now, said)
             if host.failure is None and host.seq > before:
                 self._publisher.send(host.processed())
             elif host.failure is not None and before < mine[-1].seq:
@@ -93,6 +103,7 @@ class DeskPartition:
         if records:
             self._publisher.confirm()
             log.info("caught up", extra={"partition": self._partition, "records": records, "offset": offset})
+        self._meter.caught_up(self._hosts.values())
         self._next_snapshot = time.monotonic_ns() + SNAPSHOT_EVERY_NS
 
     def _restore(self, host: BookHost, offset: int) -> int:

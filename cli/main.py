@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import control, demo, importing, letters, new, replay, schema, status
+from cli import control, demo, importing, letters, live, new, replay, schema, status
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
@@ -27,6 +27,7 @@ replay.register(app)
 importing.register(app)
 new.register(app)
 schema.register(app)
+live.register(app)
 status.register(app)
 control.register(app)
 letters.register(app)

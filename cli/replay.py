@@ -122,7 +122,9 @@ def _print(summary: Summary, out: Path, report: bool, as_json: bool) -> None:
 
 def audit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    archive: Annotated[Path, typer.Option(help="The archive that it replayed.")],
+    archive: Annotated[
+        Path | None, typer.Option(help="The archive that it replayed; none if the market data stands in its journal.")
+    ] = None,
 ) -> None:
     """Rebuild every decision of a run and demand the same bytes.
 
@@ -140,7 +142,8 @@ def audit(
     if not (run / BOOK).is_file():
         raise ArchiveError(f"{run}: is not the folder of a run, which holds {BOOK} and log/; name one")
     book = load_book(run / BOOK)
-    audited = rebuild(run, open_archive(archive, book, None, None).frames(), book)
+    frames = () if archive is None else open_archive(archive, book, None, None).frames()
+    audited = rebuild(run, frames, book)
     sys.stdout.write(
         f"{run}: {audited.derived_events:,} derived events rebuilt from {audited.market_events:,} market events and"
         f" {audited.journal_entries:,} journal entries, every byte equal\n"

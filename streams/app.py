@@ -81,7 +81,6 @@ def make_app(kafka: Kafka, books: Sequence[Book], *, worker: str = "", data_dir:
             message = event.message
             await loop.run_in_executor(None, desk.take, message.partition, message.offset, event.value)
 
-    app.desk = desk
     return app
 
 

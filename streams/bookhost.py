@@ -17,7 +17,6 @@ from schemas.errors import StoppedError
 from schemas.operations import JournalProcessed, ProcessingFailed, StateSaved
 from schemas.topics import TOPIC_OF
 
-
 COMPRESSION = 1
 """zlib's fastest: a snapshot is mostly ids."""
 

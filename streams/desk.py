@@ -9,7 +9,7 @@ whoever reads it drops the ids that it has seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from logging import getLogger
 
 from schemas.base import NS_PER_S, Event
@@ -110,9 +110,9 @@ class DeskPartition:
         """Load a book's newest snapshot that lies at or before `offset`; give the offset from which to fold on."""
         for block in newest_first(self._kafka, SNAPSHOTS, self._partition):
             for message in reversed(block):
-                at = int(dict(message.headers() or ()).get(OFFSET, b"-1"))
+                at = int(dict(message.headers() or ()).get(OFFSET) or -1)
                 if message.key() == host.book.name.encode() and 0 <= at <= offset:
-                    saved = decode(message.value())
+                    saved = decode(message.value() or b"")
                     if isinstance(saved, StateSaved) and host.restores(saved):
                         return at
                     log.error("snapshot skipped: it is damaged or of another book", extra={"book": host.book.name})

@@ -20,7 +20,6 @@ from schemas.book import Book
 from schemas.errors import KafkaError, QuorumError
 from streams.app import make_app
 from streams.executor import PaperExecutor
-from streams.gateway import Gateway
 from streams.health import Health
 from streams.kafka import Kafka, partition_of
 from streams.membership import FIRST_PAUSE_S, LONGEST_PAUSE_S, Membership, Part
@@ -61,7 +60,7 @@ class Worker:
             "executor": lambda: Membership(
                 self._kafka, "executor", "orders", self._executor, worker=self._name, health=self._health
             ),
-            "gateway": lambda: Gateway(self._kafka, self._books, worker=self._name),
+            "gateway": self._gateway,
             "desk": lambda: _Desk(self._kafka, self._books, self._name),
         }
         threads = [
@@ -84,6 +83,11 @@ class Worker:
     def _executor(self, partition: int) -> PaperExecutor | None:
         mine = [book for book in self._books if partition_of(book.name) == partition]
         return PaperExecutor(self._kafka, partition, mine) if mine else None
+
+    def _gateway(self) -> Part:
+        from streams.gateway import Gateway  # noqa: PLC0415 - it brings the voters' lexicons, which no other role needs
+
+        return Gateway(self._kafka, self._books, worker=self._name)
 
     def _keep(self, role: Role, make: Callable[[], Part], stopping: threading.Event) -> None:
         """Run a role, and again when it fails, until the worker is to stop."""
@@ -123,7 +127,7 @@ class _Desk:
         app.finalize()
         await app.start()
         try:
-            while not stopping.is_set() and not app.crashed:
+            while not stopping.is_set() and not app.crashed:  # noqa: ASYNC110 - set by threads, which wake no loop
                 await asyncio.sleep(0.1)
         finally:
             reason = app.crash_reason

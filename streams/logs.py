@@ -20,7 +20,13 @@ MIN_SECRET_CHARS = 4
 """A shorter secret would hide half of every line, and hides nothing from whoever guesses."""
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What a log record holds without any `extra`."""
-_QUIET = {"faust": logging.WARNING, "mode": logging.WARNING, "aiokafka": logging.WARNING, "aiohttp": logging.WARNING}
+_QUIET = {
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "aiokafka": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "streams.app": logging.WARNING,
+}
 """Libraries, and what they must have to say to be heard."""
 
 

@@ -19,6 +19,7 @@ from streams.kafka import Kafka
 
 SESSION_MS = 8_000
 """A worker that is silent for so long has lost its partitions."""
+POLL_S = 0.2
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 log = getLogger("quorum.worker")
@@ -44,7 +45,10 @@ class Membership:
         health: Health,
         worker: str = "",
     ) -> None:
-        """`make` gives a partition's part, None where there is nothing to do. `worker` keeps its place over a restart."""
+        """`make` gives a partition's part, None where there is nothing to do.
+
+        `worker` names the place that this one keeps over a restart.
+        """
         self._kafka, self._group, self._topic, self._make = kafka, group, topic, make
         self._worker, self._health = worker, health
         self._running: dict[int, tuple[threading.Thread, threading.Event]] = {}
@@ -61,12 +65,15 @@ class Membership:
             )
             | {"auto.offset.reset": "latest"}
         )
-        consumer.subscribe([self._kafka.name(self._topic)], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
+        consumer.subscribe(
+            [self._kafka.name(self._topic)], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken
+        )
         try:
             while not stopping.is_set():
-                message = consumer.poll(0.2)
-                if message is not None and message.error() is not None and message.error().fatal():
-                    raise KafkaException(message.error())
+                message = consumer.poll(POLL_S)
+                error = message.error() if message is not None else None
+                if error is not None and error.fatal():
+                    raise KafkaException(error)
         finally:
             self._end(list(self._running))
             consumer.close()

@@ -12,6 +12,8 @@ from streams.kafka import Kafka, partition_of
 from streams.wire import BY_BOOK, headers_of, key_of
 
 CONFIRM_S = 30.0
+ANY_PARTITION = -1
+"""Chosen by the key."""
 
 
 class Publisher:
@@ -24,17 +26,17 @@ class Publisher:
         self._failure: object = None
         self.sent = 0
 
-    def send(self, event: Event, *headers: tuple[str, bytes]) -> None:
+    def send(self, event: Event, *headers: tuple[str, str | bytes | None]) -> None:
         """Send an event; what belongs to a book goes to that book's partition."""
         topic = TOPIC_OF[type(event)]
-        where = {"partition": partition_of(event.book)} if event.book and topic in BY_BOOK else {}
+        partition = partition_of(event.book) if event.book and topic in BY_BOOK else ANY_PARTITION
         self._producer.produce(
             self._kafka.name(topic),
             key=key_of(event),
             value=encode(event),
             headers=[*headers_of(event), *headers],
+            partition=partition,
             on_delivery=self._delivered,
-            **where,
         )
         self.sent += 1
         if self.sent % 1000 == 0:

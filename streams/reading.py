@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Code
@@ -29,7 +30,7 @@ def read_back(kafka: Kafka, topic: str, partition: int, start: int, end: int | N
                 if error.code() == Code._PARTITION_EOF:  # noqa: SLF001 - the binding's own name for it
                     return
                 raise KafkaException(error)
-            start = message.offset() + 1
+            start = cast("int", message.offset()) + 1
             if end is None or start <= end:
                 yield message
     finally:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
 
-from schemas.base import NS_PER_MS, NS_PER_S, Event, market_id
+from schemas.base import NS_PER_S, Event, market_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.control import ClockTicked
@@ -91,9 +91,9 @@ class Sequencer:
         newest: Position | None = None
         for block in newest_first(self._kafka, JOURNAL, self._partition):
             if block:
-                newest = position_of(block[-1].headers())
+                newest = position_of(dict(block[-1].headers() or ()).items())
                 for message in block:
-                    self._intake.remember(_ids(message.value()))
+                    self._intake.remember(_ids(message.value() or b""))
                 self._resume_clock(block)
                 break
         if newest is not None:
@@ -104,7 +104,7 @@ class Sequencer:
     def _resume_clock(self, block: Sequence[Message]) -> None:
         """Time in a journal never goes back, whoever writes it."""
         for message in block:
-            for line in unpack(message.value()):
+            for line in unpack(message.value() or b""):
                 head = msgspec.json.decode(line, type=_Head)
                 if head.book in self._last:
                     self._last[head.book] = max(self._last[head.book], head.observed_at)
@@ -134,22 +134,26 @@ class Sequencer:
             self._tick(now, lines)
         if messages or lines:
             self._write(lines)
-            self._meter.took(self._topics[message.topic()] for message in messages)
+            self._meter.took(self._topics[cast("str", message.topic())] for message in messages)
 
     def _take(self, message: Message, now: int, lines: list[bytes]) -> None:
         error = message.error()
         if error is not None:
             raise KafkaException(error)
-        topic, partition, offset = self._topics[message.topic()], message.partition(), message.offset()
-        self._offsets.setdefault(topic, {})[str(partition)] = offset + 1
-        record = Record(topic, partition, offset, message.timestamp()[1], message.value())
+        record = Record(
+            self._topics[cast("str", message.topic())],
+            cast("int", message.partition()),
+            cast("int", message.offset()),
+            message.timestamp()[1],
+            message.value(),
+        )
+        self._offsets.setdefault(record.topic, {})[str(record.partition)] = record.offset + 1
         taken = self._intake.take(record, now)
         if isinstance(taken, RecordRefused):
             self._refused.append(taken)
             return
         event, books = taken
-        for book in books:
-            lines.append(self._entry(event, book))
+        lines.extend([self._entry(event, book) for book in books])
 
     def _entry(self, event: Event, book: str) -> bytes:
         """Stamp an event as the next entry of a book's journal, in which time never goes back."""

@@ -16,7 +16,7 @@ import msgspec
 from schemas.base import Event
 from schemas.topics import PARTITIONS, TOPIC_OF, TOPICS
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 JOURNAL = "journal"
 SNAPSHOTS = "snapshots"
 DEAD_LETTERS = "dead-letters"
@@ -43,7 +43,7 @@ def key_of(event: Event) -> bytes:
 
 def headers_of(event: Event) -> Headers:
     """Give the envelope once more, so that a consumer can route without parsing."""
-    headers = [
+    headers: Headers = [
         ("type", type(event).__name__.encode()),
         ("id", event.id.encode()),
         ("observed_at", b"%d" % event.observed_at),

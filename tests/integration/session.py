@@ -1,0 +1,167 @@
+"""A live session for tests: workers as processes of their own, and the sample's market, told as if it were now."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import yaml
+from confluent_kafka import Producer
+
+from cli.books import load_book
+from replay.run import archived_inputs
+from replay.sources import open_archive
+from schemas.base import Event
+from schemas.book import Book
+from schemas.codec import decode_own, encode
+from schemas.topics import TOPIC_OF, TOPICS
+from streams.kafka import ENVIRONMENT, Kafka, partition_of
+from streams.reading import bounds, newest_first
+from streams.wire import key_of
+
+ANSWERS = {topic.name: topic.partitions for topic in TOPICS if topic.name in ("verdicts", "fills", "orders")}
+ROOT = Path(__file__).parents[2]
+ARCHIVE = ROOT / "examples" / "archive"
+
+
+def write_live_book(path: Path, name: str, instruments: Sequence[str] = ("BTC/USD@synthetic",)) -> Book:
+    """Write a book that has something to do within seconds, and give it."""
+    book = {
+        "name": name,
+        "instruments": [{"id": each} for each in instruments],
+        "features": {"ema_fast": 5, "ema_slow": 15},
+        "text": {"keys": ["BTC", "ETH"], "max_age_s": 100_000_000},
+        "models": {kind: {"kind": kind, "latency_ms": 5} for kind in ("vader", "textblob", "trend")},
+        "analysts": {"models": ["vader", "textblob", "trend"], "every_min": 1, "news_cooldown_s": 1, "deadline_s": 5},
+        "consensus": {"agree": 1},
+        "strategy": {"mode": "advisory", "stop_atr": 3.0, "target_atr": 6.0},
+        "risk": {"order_pct": 10.0},
+        "venue": {"latency_ms": 5},
+        "mark_every_min": 1,
+    }
+    path.write_text(yaml.safe_dump(book), encoding="utf-8")
+    return load_book(path)
+
+
+def sample_events(book: Book, market_events: int) -> Iterator[Event]:
+    """Give the first market events of the sample for a book, with the texts in between."""
+    source = open_archive(ARCHIVE, book, None, None)
+    texts = archived_inputs(source)
+    text = next(texts, None)
+    given = 0
+    for frame in source.frames():
+        for row in range(len(frame)):
+            event = frame.event(row, "", 0)
+            while text is not None and text.observed_at <= event.observed_at:
+                yield text
+                text = next(texts, None)
+            yield event
+            given += 1
+            if given == market_events:
+                return
+
+
+class Session:
+    """Workers of one namespace. Everything that was started ends with it."""
+
+    def __init__(self, kafka: Kafka, folder: Path) -> None:
+        """`folder` takes the workers' logs."""
+        self.kafka, self.folder = kafka, folder
+        self.books: list[Path] = []
+        self._producer = Producer(kafka.producer())
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def environment(self) -> dict[str, str]:
+        """Say where Kafka is."""
+        mine = {"BOOTSTRAP": self.kafka.bootstrap, "NAMESPACE": self.kafka.namespace}
+        return {**os.environ, **{ENVIRONMENT + name: value for name, value in mine.items()}}
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `quorum ARGUMENTS BOOKS --from earliest`."""
+        command = [
+            sys.executable,
+            "-c",
+            "from cli.main import run; run()",
+            *arguments,
+            *map(str, self.books),
+            "--from",
+            "earliest",
+        ]
+        log = (self.folder / f"{'-'.join(arguments[:2]).strip('-')}-{len(self._workers)}.log").open("wb")
+        worker = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
+        self._workers.append(worker)
+        return worker
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """End a worker as a power cut would."""
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+
+    def close(self) -> None:
+        """End what still runs."""
+        for worker in self._workers:
+            if worker.poll() is None:
+                self.kill(worker)
+
+    def tell(self, events: Iterator[Event] | Sequence[Event], pause_s: float = 0.0) -> int:
+        """Send events as observed now; give how many."""
+        count = 0
+        for event in events:
+            now = time.time_ns()
+            told = msgspec.structs.replace(event, occurred_at=now, observed_at=now)
+            self.send(TOPIC_OF[type(told)], encode(told), key_of(told))
+            count += 1
+            if pause_s:
+                time.sleep(pause_s)
+        self._producer.flush()
+        return count
+
+    def send(self, topic: str, value: bytes | None, key: bytes = b"") -> None:
+        """Send a record as it is."""
+        self._producer.produce(self.kafka.name(topic), key=key, value=value)
+        self._producer.poll(0)
+
+    def await_(self, what: str, done: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Wait until something holds; fail with the workers' logs where it does not."""
+        end = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > end:
+                logs = "\n".join(
+                    f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log"))
+                )
+                raise AssertionError(f"{what}: not within {timeout_s:g} s\n{logs}")
+            time.sleep(0.2)
+
+    def processed(self, book: Book) -> int:
+        """Give the position that the book's desk has reached, 0 before the first."""
+        for block in newest_first(self.kafka, "progress", partition_of(book.name)):
+            for message in reversed(block):
+                if message.key() == book.name.encode():
+                    return decode_own(message.value() or b"").seq
+        return 0
+
+    def settle(self, book: Book, quiet_s: float = 4.0) -> None:
+        """Wait until the book's inputs are the clock alone: nothing is under way any more."""
+        last, since = -1, time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal last, since
+            count = sum(bounds(self.kafka, topic, n)[1] for topic, parts in ANSWERS.items() for n in range(parts))
+            if count != last:
+                last, since = count, time.monotonic()
+            return time.monotonic() - since > quiet_s
+
+        self.await_("the answers come to an end", is_quiet)
+
+    @staticmethod
+    def types(run: Path) -> Counter[str]:
+        """Count the events of a run's log by their types."""
+        return Counter(json.loads(line)["type"] for path in (run / "log").glob("*.jsonl") for line in path.open())

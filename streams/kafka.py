@@ -77,10 +77,13 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def producer(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Give the settings of an idempotent producer that sends at once and compresses."""
+        """Give the settings of an idempotent producer that sends at once.
+
+        Nothing is compressed unless asked for: programs in any language read what the workers send, and not every
+        client knows lz4 (kafkajs knows gzip alone).
+        """
         return self.client(
             enable_idempotence=True,
-            compression_type="lz4",  # understood by librdkafka and Java as they are; in Python it asks for cramjam
             linger_ms=0,
             message_max_bytes=MAX_MESSAGE_BYTES,
             **settings,

@@ -70,7 +70,9 @@ class Sequencer:
         """Sequence until `stopping` is set. Raises KafkaException where the cluster fails or another has taken over."""
         self._producer = Producer(
             self._kafka.producer(
-                transactional_id=self._kafka.name(f"sequencer-{self._partition}"), transaction_timeout_ms=20_000
+                transactional_id=self._kafka.name(f"sequencer-{self._partition}"),
+                transaction_timeout_ms=20_000,
+                compression_type="lz4",  # the journal is the bulk, and the workers alone read it
             )
         )
         self._producer.init_transactions(TIMEOUT_S)

@@ -11,20 +11,23 @@ import msgspec
 
 from schemas.base import NS_PER_MS, NS_PER_S, Event, derived_id
 from schemas.book import Book
-from schemas.checks import check
+from schemas.checks import MAX_CLOCK_SKEW_NS
 from schemas.codec import decode
 from schemas.errors import RefusedError
 from schemas.operations import RecordRefused
 from schemas.topics import TOPIC_OF
 
-REMEMBERED_IDS = 200_000
-"""So many events back a repeated one is known."""
+REMEMBERED_IDS = 100_000
+"""So many events back, at least, a repeated one is known."""
 STALE_NS = 900 * NS_PER_S
 """An event observed so long before its record was written says nothing of the present."""
 MAX_PAYLOAD_BYTES = 500_000
 """Of a refused record's bytes that its dead letter keeps."""
+TIMELESS = frozenset({"fills"})
+"""What was traded was traded, however late the word of it comes."""
 _MARKET = frozenset({"ticks", "bars"})
 _TEXTS = frozenset({"tweets", "news"})
+_OF_AN_INSTRUMENT = frozenset({"verdicts", "fills"})
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -52,9 +55,10 @@ class Intake:
         self._by_instrument: dict[str, list[str]] = {}
         self._by_text: dict[str, list[str]] = {}
         self._all_texts = [book.name for book in everyone if not book.text.keys]
-        self._known = frozenset(book.name for book in everyone)
+        self._traded = {book.name: frozenset(each.id for each in book.instruments) for book in everyone}
         self._stale_ns = stale_ns
-        self._ids: dict[str, None] = {}
+        self._ids: set[str] = set()
+        self._older_ids: set[str] = set()
         for book in everyone:
             for instrument in book.instruments:
                 self._by_instrument.setdefault(instrument.id, []).append(book.name)
@@ -63,10 +67,9 @@ class Intake:
 
     def remember(self, ids: Iterable[str]) -> None:
         """Take ids as seen."""
-        for event_id in ids:
-            self._ids[event_id] = None
-        while len(self._ids) > REMEMBERED_IDS:
-            del self._ids[next(iter(self._ids))]
+        self._ids.update(ids)
+        if len(self._ids) >= REMEMBERED_IDS:
+            self._older_ids, self._ids = self._ids, set()
 
     def take(self, record: Record, now: int) -> tuple[Event, list[str]] | RecordRefused:
         """Give the event and the names of our books that it concerns, none perhaps; or the refusal."""
@@ -85,25 +88,34 @@ class Intake:
         kind = type(event).__name__
         if TOPIC_OF[type(event)] != record.topic:
             raise RefusedError(kind, "type", f"belongs on topic {TOPIC_OF[type(event)]}", event.id)
-        check(event, now)
-        if record.timestamp_ms * NS_PER_MS - event.observed_at > self._stale_ns:
+        if event.observed_at > now + MAX_CLOCK_SKEW_NS:
+            raise RefusedError(kind, "observed_at", "lies in the future", event.id)
+        is_old = record.timestamp_ms * NS_PER_MS - event.observed_at > self._stale_ns
+        if is_old and record.topic not in TIMELESS:
             age_s = record.timestamp_ms / 1e3 - event.observed_at / NS_PER_S
             raise RefusedError(kind, "observed_at", f"is stale: written {age_s:,.0f} s after it was observed", event.id)
-        if event.id in self._ids:
+        if event.id in self._ids or event.id in self._older_ids:
             raise RefusedError(kind, "id", "is a duplicate of an event taken before", event.id)
         return event
 
     def _readers(self, topic: str, event: Event) -> list[str]:
+        kind = type(event).__name__
         if topic in _MARKET:
             readers = self._by_instrument.get(event.key)
             if readers is None:
-                raise RefusedError(type(event).__name__, "key", f"no book trades {event.key}", event.id)
+                raise RefusedError(kind, "key", f"no book trades {event.key}", event.id)
             return readers
         if topic in _TEXTS:
-            return self._all_texts + self._by_text.get(event.key, [])
+            readers = self._all_texts + self._by_text.get(event.key, [])
+            if not readers:
+                raise RefusedError(kind, "key", f"no book reads texts on {event.key}", event.id)
+            return readers
         name = event.book or event.key
-        if name not in self._known:
-            raise RefusedError(type(event).__name__, "book", f"there is no book {name}", event.id)
+        traded = self._traded.get(name)
+        if traded is None:
+            raise RefusedError(kind, "book", f"there is no book {name}", event.id)
+        if topic in _OF_AN_INSTRUMENT and event.key not in traded:
+            raise RefusedError(kind, "key", f"no book trades {event.key} as {name}", event.id)
         return [name]
 
 

@@ -21,7 +21,7 @@ from schemas.codec import encode
 from schemas.control import ClockTicked
 from schemas.operations import RecordRefused
 from schemas.topics import TOPICS
-from streams.intake import Intake, Record
+from streams.intake import REMEMBERED_IDS, Intake, Record
 from streams.kafka import Kafka
 from streams.metrics import SequencerMeter
 from streams.reading import newest_first
@@ -89,27 +89,27 @@ class Sequencer:
     # Where to go on
 
     def _recover(self) -> None:
-        """Read the newest journal records: how far they come, and which ids they took."""
+        """Read back the newest journal records: how far they come, and the ids that are to be remembered."""
         newest: Position | None = None
+        ids: list[str] = []
         for block in newest_first(self._kafka, JOURNAL, self._partition):
-            if block:
+            if newest is None and block:
                 newest = position_of(dict(block[-1].headers() or ()).items())
-                for message in block:
-                    self._intake.remember(_ids(message.value() or b""))
-                self._resume_clock(block)
+            ids[:0] = [self._meet_again(line) for message in block for line in unpack(message.value() or b"")]
+            if len(ids) >= REMEMBERED_IDS:
                 break
+        self._intake.remember(ids)
         if newest is not None:
             self._seqs |= newest.seqs
             self._offsets = newest.offsets
         self._meter.resume(self._seqs)
 
-    def _resume_clock(self, block: Sequence[Message]) -> None:
-        """Time in a journal never goes back, whoever writes it."""
-        for message in block:
-            for line in unpack(message.value() or b""):
-                head = msgspec.json.decode(line, type=_Head)
-                if head.book in self._last:
-                    self._last[head.book] = max(self._last[head.book], head.observed_at)
+    def _meet_again(self, line: bytes) -> str:
+        """Give an entry's id. Time in a journal never goes back, whoever writes it."""
+        head = msgspec.json.decode(line, type=_Head)
+        if head.book in self._last:
+            self._last[head.book] = max(self._last[head.book], head.observed_at)
+        return head.id
 
     def _assignment(self) -> list[TopicPartition]:
         """Give every input partition, at the next offset that the journal has not taken."""
@@ -204,6 +204,7 @@ class Sequencer:
 
 
 class _Head(msgspec.Struct):
+    id: str
     book: str
     observed_at: int
 
@@ -219,12 +220,3 @@ def _frames(lines: list[bytes]) -> list[list[bytes]]:
         frames[-1].append(line)
         size += len(line) + 1
     return frames
-
-
-def _ids(value: bytes) -> list[str]:
-    """Give the ids of a journal record's entries."""
-    return [msgspec.json.decode(line, type=_Id).id for line in unpack(value)]
-
-
-class _Id(msgspec.Struct):
-    id: str

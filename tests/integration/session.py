@@ -95,8 +95,9 @@ class Session:
             "--from",
             "earliest",
         ]
-        log = (self.folder / f"{'-'.join(arguments[:2]).strip('-')}-{len(self._workers)}.log").open("wb")
-        worker = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
+        path = self.folder / f"{'-'.join(arguments[:2]).strip('-')}-{len(self._workers)}.log"
+        with path.open("wb") as log:
+            worker = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
         self._workers.append(worker)
         return worker
 
@@ -123,6 +124,12 @@ class Session:
                 time.sleep(pause_s)
         self._producer.flush()
         return count
+
+    def tell_as_it_is(self, *events: Event) -> None:
+        """Send events unchanged, and wait until Kafka has them."""
+        for event in events:
+            self.send(TOPIC_OF[type(event)], encode(event), key_of(event))
+        self._producer.flush()
 
     def send(self, topic: str, value: bytes | None, key: bytes = b"") -> None:
         """Send a record as it is."""
@@ -164,4 +171,5 @@ class Session:
     @staticmethod
     def types(run: Path) -> Counter[str]:
         """Count the events of a run's log by their types."""
-        return Counter(json.loads(line)["type"] for path in (run / "log").glob("*.jsonl") for line in path.open())
+        lines = (line for path in (run / "log").glob("*.jsonl") for line in path.read_bytes().splitlines())
+        return Counter(json.loads(line)["type"] for line in lines)

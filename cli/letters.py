@@ -72,10 +72,13 @@ def _newest_first() -> Iterator[RecordRefused]:
     from schemas.codec import decode
     from schemas.operations import RecordRefused
     from streams.kafka import kafka_from
+    from streams.lag import bounds_of
     from streams.reading import newest_first
     from streams.wire import DEAD_LETTERS
 
-    for block in newest_first(kafka_from(), DEAD_LETTERS, 0):
+    kafka = kafka_from()
+    bounds_of(kafka, [(DEAD_LETTERS, 0)])  # says in a sentence what is wrong with the cluster
+    for block in newest_first(kafka, DEAD_LETTERS, 0):
         for message in reversed(block):
             letter = decode(message.value() or b"")
             if isinstance(letter, RecordRefused):

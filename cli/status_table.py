@@ -19,8 +19,8 @@ OLD_S = 10.0
 """A clock entry comes every second: a desk whose last entry is older than this is behind, or nothing writes."""
 FAR_BEHIND = 10_000
 """Entries."""
-COLUMNS = ("book", "state", "entry", "behind", "age", "equity", "positions", "orders", "confirm")
-RIGHT = frozenset({"entry", "behind", "age", "equity", "orders", "confirm"})
+COLUMNS = ("book", "state", "entry", "behind", "age", "equity", "positions", "orders")
+RIGHT = frozenset({"entry", "behind", "age", "equity", "orders"})
 
 
 def table_of(overview: Overview, now: int) -> RenderableType:
@@ -28,17 +28,17 @@ def table_of(overview: Overview, now: int) -> RenderableType:
     views = overview.in_order()
     if not views:
         return Text("No book has a journal here yet: start the workers, or look at another QUORUM_KAFKA_NAMESPACE.")
-    table = Table(title=f"{_time(now)} UTC", title_justify="left")
+    table = Table(title=f"{_time(now)} UTC", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in COLUMNS:
         table.add_column(column, justify="right" if column in RIGHT else "left", no_wrap=column != "positions")
     for view in views:
         table.add_row(*_row(view, now))
-    return Group(table, *(note for view in views for note in _notes(overview, view)))
+    return Group(table, *(note for view in views for note in _notes(overview, view, now)))
 
 
 def _row(view: BookView, now: int) -> list[Text]:
     age_s = (now - view.entry_at) / NS_PER_S
-    lag, waiting = view.lag, len(view.waiting(now))
+    lag = view.lag
     return [
         Text(printable(view.book), style="bold"),
         Text(view.state, style="green" if view.state == "running" else "bold red"),
@@ -48,17 +48,20 @@ def _row(view: BookView, now: int) -> list[Text]:
         Text(_money(view.equity)),
         Text("\n".join(f"{quantity:f} {printable(name)}" for name, quantity in sorted(view.positions.items()))),
         Text(f"{len(view.orders)}"),
-        Text(f"{waiting}", style="bold yellow" if waiting else ""),
     ]
 
 
-def _notes(overview: Overview, view: BookView) -> Iterator[Text]:
+def _notes(overview: Overview, view: BookView, now: int) -> Iterator[Text]:
     """Say below the table what does not fit into it."""
     name = printable(view.book)
     if view.stopped:
         yield Text(f"{name} stopped: {printable(view.stopped)}", style="bold red")
     for breaker, until in sorted(view.breakers.items()):
         yield Text(f"{name} takes no new risk: {_breaker(breaker, until)}", style="bold red")
+    if waiting := len(view.waiting(now)):
+        yield Text(
+            f"{name}: trades that wait for a person: {waiting} (`quorum control confirm {name}`)", style="yellow"
+        )
     if view.alert is not None:
         yield _alert(name, view.alert)
     if overview.partial_of(view.book):

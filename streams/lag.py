@@ -7,11 +7,12 @@ offset behind.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its own documented name
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import KafkaError
 from streams.kafka import Kafka
@@ -23,6 +24,9 @@ EVERY_S = 5.0
 """How often the journal's ends are asked for."""
 CAUGHT_UP_OFFSETS = 20
 """A desk this close to the end is ready: two offsets a record, and a record a second while nothing happens."""
+PAUSE_S = 0.1
+_MOVING = frozenset("LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION FENCED_LEADER_EPOCH UNKNOWN_LEADER_EPOCH".split())
+"""What a broker says while a partition gets its leader: as a topic is made, or as another broker takes over."""
 log = getLogger("quorum.lag")
 
 
@@ -32,25 +36,33 @@ def bounds_of(
     """Give of each (topic, partition) the first offset kept and the next to be written. Raises KafkaError."""
     asked = {(topic, n): TopicPartition(kafka.name(topic), n) for topic, n in partitions}
     admin = AdminClient(kafka.client() | {"log_level": 0})
-    found = []
-    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
-        answers = admin.list_offsets(
-            dict.fromkeys(asked.values(), spec),
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=timeout_s,
-        )
+    until = time.monotonic() + timeout_s
+    while True:
         try:
-            found.append({where: answer.result().offset for where, answer in answers.items()})
+            low, high = (_ends(admin, list(asked.values()), newest, timeout_s) for newest in (False, True))
         except KafkaException as error:
-            raise KafkaError(_unanswered(kafka, error)) from None
-    return {where: (found[0][asked[where]], found[1][asked[where]]) for where in asked}
+            if error.args[0].name() not in _MOVING or time.monotonic() > until:
+                raise KafkaError(_unanswered(kafka, error)) from None
+            time.sleep(PAUSE_S)
+        else:
+            return {where: (low[at], high[at]) for where, at in asked.items()}
+
+
+def _ends(admin: AdminClient, asked: list[TopicPartition], newest: bool, timeout_s: float) -> dict[TopicPartition, int]:  # noqa: FBT001
+    """Ask for one end of each partition. Raises KafkaException where one is not told."""
+    spec = OffsetSpec.latest() if newest else OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    answers = admin.list_offsets(
+        dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_s
+    )
+    return {at: answer.result().offset for at, answer in answers.items()}
 
 
 def _unanswered(kafka: Kafka, error: KafkaException) -> str:
     """Say what to do about a cluster that gives no ends."""
-    said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
     where = f"{kafka.bootstrap} (namespace {kafka.namespace!r})" if kafka.namespace else kafka.bootstrap
-    return f"Kafka at {where} does not tell the ends of its topics: {said}; is it up, are the topics made?"
+    return (
+        f"Kafka at {where} does not tell the ends of its topics: {error.args[0].str()}; is it up, are the topics made?"
+    )
 
 
 class JournalLag:

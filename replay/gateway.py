@@ -17,7 +17,7 @@ from schemas.base import NS_PER_MS, derived_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import BookError, QuorumError
-from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
+from schemas.verdicts import FailReason, VerdictFailed, VerdictGiven, VerdictRequested
 
 
 class Coverage(msgspec.Struct, kw_only=True):
@@ -62,7 +62,7 @@ class ReplayGateway:
             return self._ask(request)
         if self._book.on_unrecorded == "hold":
             count.unanswered += 1
-            return self._not_recorded(request)
+            return failed(request, "not_recorded", self._latency_ms(request.model))
         raise QuorumError(
             f"book {self._book.name}: no recorded verdict of model {request.model!r} for question {request.question}"
             f" on {request.instrument} (prompt {request.prompt_sha256[:12]}); record one, or set on_unrecorded to"
@@ -73,27 +73,7 @@ class ReplayGateway:
         voter = self._voters.get(request.model)
         if voter is None:
             raise self._unknown(request.model)
-        opinion = voter.opinion(request)
-        latency_ms = self._latency_ms(request.model)
-        return _given(request, opinion, latency_ms)
-
-    def _not_recorded(self, request: VerdictRequested) -> VerdictFailed:
-        latency_ms = self._latency_ms(request.model)
-        at = request.observed_at + latency_ms * NS_PER_MS
-        return VerdictFailed(
-            id=_verdict_id(request),
-            key=request.instrument,
-            occurred_at=at,
-            observed_at=at,
-            book=request.book,
-            cause=request.id,
-            question=request.question,
-            instrument=request.instrument,
-            model=request.model,
-            reason="not_recorded",
-            prompt_sha256=request.prompt_sha256,
-            latency_ms=latency_ms,
-        )
+        return given(request, voter.opinion(request), self._latency_ms(request.model))
 
     def _latency_ms(self, model: str) -> int:
         settings = self._book.models.get(model)
@@ -106,7 +86,8 @@ class ReplayGateway:
         return BookError(f"book {self._book.name}: analysts.models names {model!r}, but models holds {known}; add it")
 
 
-def _given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> VerdictGiven:
+def given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> VerdictGiven:
+    """Make an opinion the answer to a request, observed `latency_ms` after it."""
     at = request.observed_at + latency_ms * NS_PER_MS
     return VerdictGiven(
         id=_verdict_id(request),
@@ -129,6 +110,26 @@ def _given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> Verd
         risk_note=opinion.risk_note,
         prompt_sha256=request.prompt_sha256,
         reply_sha256=sha256(encode(opinion)).hexdigest(),
+        latency_ms=latency_ms,
+    )
+
+
+def failed(request: VerdictRequested, reason: FailReason, latency_ms: int, detail: str = "") -> VerdictFailed:
+    """Say that a request has no usable answer, observed `latency_ms` after it."""
+    at = request.observed_at + latency_ms * NS_PER_MS
+    return VerdictFailed(
+        id=_verdict_id(request),
+        key=request.instrument,
+        occurred_at=at,
+        observed_at=at,
+        book=request.book,
+        cause=request.id,
+        question=request.question,
+        instrument=request.instrument,
+        model=request.model,
+        reason=reason,
+        detail=detail,
+        prompt_sha256=request.prompt_sha256,
         latency_ms=latency_ms,
     )
 

@@ -20,6 +20,7 @@ from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.codec import decode_own, encode
 from schemas.operations import JournalProcessed, StateSaved
+from streams import metrics
 from streams.kafka import Kafka, partition_of
 from streams.paper import Offsets, Order, PaperBook, snapshot_key
 from streams.reading import bounds, newest_first, read_back
@@ -161,6 +162,7 @@ class PaperExecutor:
         if ready:
             self._write(FILLS, ready)
             self.fills += len(ready)
+            metrics.executed(ready)
 
     def _reread(self) -> None:
         """Go back to the journal records that were left aside, once there is room for them."""
@@ -193,7 +195,7 @@ class PaperExecutor:
                 partition=self._partition,
                 key=key.encode(),
                 value=encode(event),
-                headers=cast("list[tuple[str, str | bytes | None]]", headers_of(event)),
+                headers=headers_of(event),
             )
         producer.commit_transaction(TIMEOUT_S)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from schemas.base import NS_PER_S, Event, market_id
 from schemas.book import Book
@@ -23,6 +23,7 @@ from schemas.operations import RecordRefused
 from schemas.topics import TOPICS
 from streams.intake import REMEMBERED_IDS, Intake, Record
 from streams.kafka import Kafka
+from streams.lag import bounds_of
 from streams.metrics import SequencerMeter
 from streams.reading import newest_first
 from streams.wire import DEAD_LETTERS, JOURNAL, Position, frame_headers, headers_of, key_of, pack, position_of, unpack
@@ -112,13 +113,17 @@ class Sequencer:
         return head.id
 
     def _assignment(self) -> list[TopicPartition]:
-        """Give every input partition, at the next offset that the journal has not taken."""
-        fresh = OFFSET_END if self._start == "latest" else OFFSET_BEGINNING
-        return [
-            TopicPartition(self._kafka.name(topic.name), n, self._offsets.get(topic.name, {}).get(str(n), fresh))
-            for topic in INPUTS
-            for n in range(topic.partitions)
-        ]
+        """Give every input partition, at the next offset that the journal has not taken.
+
+        Where a journal begins to take an input is settled once, and from its first record on stands in it: the end of
+        a topic lies elsewhere after a restart, and what came in between would be lost.
+        """
+        inputs = [(topic.name, n) for topic in INPUTS for n in range(topic.partitions)]
+        fresh = [(topic, n) for topic, n in inputs if str(n) not in self._offsets.get(topic, {})]
+        if fresh:
+            for (topic, n), (low, high) in bounds_of(self._kafka, fresh).items():
+                self._offsets.setdefault(topic, {})[str(n)] = high if self._start == "latest" else low
+        return [TopicPartition(self._kafka.name(topic), n, self._offsets[topic][str(n)]) for topic, n in inputs]
 
     # One turn
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import getLogger
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from schemas.book import Book
 from schemas.errors import KafkaError
-from streams.kafka import Kafka
+from schemas.topics import PARTITIONS
+from streams.kafka import Kafka, partition_of
 from streams.metrics import DeskMeter
 from streams.wire import JOURNAL
 
@@ -68,13 +70,15 @@ def _unanswered(kafka: Kafka, error: KafkaException) -> str:
 class JournalLag:
     """Watches how far this worker's desks are behind; any thread may ask `reason`."""
 
-    def __init__(self, kafka: Kafka, taken: Callable[[], Mapping[int, int | None]]) -> None:
+    def __init__(self, kafka: Kafka, books: Sequence[Book], taken: Callable[[], Mapping[int, int | None]]) -> None:
         """`taken` gives the journal partitions assigned to this worker, each with the next offset to take.
 
-        None stands for a partition of which no record has come yet.
+        None stands for a partition of which no record has come yet. `books` are all that are known.
         """
         self._kafka, self._taken = kafka, taken
+        self._books = {n: [book.name for book in books if partition_of(book.name) == n] for n in range(PARTITIONS)}
         self._lags: dict[int, int] | None = None
+        self._seen: set[int] = set()
 
     def run(self, stopping: threading.Event) -> None:
         """Measure every few seconds until `stopping` is set; a cluster that does not answer is waited for."""
@@ -87,8 +91,11 @@ class JournalLag:
             stopping.wait(EVERY_S)
 
     def measure(self) -> None:
-        """Ask for the ends and set the gauges. Raises KafkaError where there is no answer."""
+        """Ask for the ends and set the gauges; those of a partition that has left go. Raises KafkaError."""
         taken = self._taken()
+        for n in self._seen - taken.keys():
+            DeskMeter(n).forget(self._books[n])
+        self._seen = set(taken)
         lags = {}
         bounds = bounds_of(self._kafka, [(JOURNAL, n) for n in taken]) if taken else {}
         for n, at in taken.items():

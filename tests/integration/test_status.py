@@ -20,6 +20,7 @@ from schemas.topics import TOPICS
 from streams.desk import DeskPartition
 from streams.kafka import Kafka, partition_of
 from streams.lag import JournalLag, bounds_of
+from streams.metrics import REGISTRY
 from streams.overview import NEWEST, Watcher
 from streams.publisher import Publisher
 from streams.reading import read_back
@@ -166,7 +167,7 @@ def test_an_outsiders_rubbish_on_an_input_topic_hides_nothing(kafka: Kafka) -> N
 
 def test_the_lag_of_a_worker_says_when_it_is_ready(kafka: Kafka) -> None:
     taken: dict[int, int | None] = {}
-    lag = JournalLag(kafka, lambda: taken)
+    lag = JournalLag(kafka, [BOOK], lambda: taken)
     assert lag.reason() == "the journal's ends are not known"
     lag.measure()
     assert lag.reason() == "no journal partition is assigned"
@@ -185,6 +186,10 @@ def test_the_lag_of_a_worker_says_when_it_is_ready(kafka: Kafka) -> None:
     taken[PARTITION] = decide(kafka).offset
     lag.measure()
     assert lag.reason() == ""
+    assert REGISTRY.get_sample_value("quorum_desk_seq", {"book": BOOK.name}) is not None
+    taken.clear()
+    lag.measure()
+    assert REGISTRY.get_sample_value("quorum_desk_seq", {"book": BOOK.name}) is None
 
 
 def test_ends_are_those_of_committed_records(kafka: Kafka) -> None:

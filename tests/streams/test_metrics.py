@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from streams.bookhost import BookHost
 from streams.intake import Intake, Record
 from streams.metrics import DeskMeter, SequencerMeter, reason_class
 from tests.agents.builders import BTC, ETH, T0, bar, clock, make_book
+from tests.architecture.tree import ROOT
 from tests.schemas.samples import full
 
 
@@ -225,3 +227,14 @@ def test_a_clock_alone_moves_the_desk_on(book: Book) -> None:
     meter.took(book.name, 1, entry.observed_at, host.feed([entry]))
     meter.sent(T0)
     assert value("quorum_desk_seq", book=book.name) == 1
+
+
+# The manual
+
+
+def test_the_manual_explains_every_metric_and_no_other() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(quorum_[a-z_]+)`", text, re.MULTILINE))
+    assert explained == {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in metrics.REGISTRY.collect()
+    }

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import control, demo, importing, letters, live, new, replay, schema, status
+from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status
 from schemas.errors import QuorumError
 
 EXIT_CODES = """
@@ -31,6 +31,7 @@ live.register(app)
 status.register(app)
 control.register(app)
 letters.register(app)
+conformance.register(app)
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
+from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -35,8 +36,8 @@ def create_topics(kafka: Kafka, *, replication: int | None = None) -> list[str]:
     KafkaError where no broker answers or one refuses, and where a topic has another number of partitions than the
     table says: a book would then not be where its worker looks.
     """
-    admin = _admin(kafka)
-    there, brokers = _partitions(kafka, admin)
+    cluster = _Cluster(kafka)
+    there, brokers = cluster.partitions()
     _check(kafka, there)
     copies = replication or min(MAX_REPLICATION, brokers)
     missing = [
@@ -50,8 +51,8 @@ def create_topics(kafka: Kafka, *, replication: int | None = None) -> list[str]:
         if kafka.name(topic.name) not in there
     ]
     if missing:
-        _finish(kafka, "create", admin.create_topics(missing, operation_timeout=DONE_S))
-        _await(kafka, admin, lambda now: all(now.get(new.topic) == new.num_partitions for new in missing))
+        cluster.finish("create", cluster.admin.create_topics(missing, operation_timeout=DONE_S))
+        cluster.wait_until(lambda now: all(now.get(new.topic) == new.num_partitions for new in missing))
     return [new.topic for new in missing]
 
 
@@ -64,20 +65,63 @@ def delete_topics(kafka: Kafka) -> list[str]:
         raise KafkaError(
             "topics without a namespace are the live ones and are not deleted; name one with its namespace"
         )
-    admin = _admin(kafka)
-    there, _ = _partitions(kafka, admin)
+    cluster = _Cluster(kafka)
+    there, _ = cluster.partitions()
     doomed = [name for topic in TOPICS if (name := kafka.name(topic.name)) in there]
     if doomed:
-        _finish(kafka, "delete", admin.delete_topics(doomed, operation_timeout=DONE_S))
-        _await(kafka, admin, lambda now: now.keys().isdisjoint(doomed))
+        cluster.finish("delete", cluster.admin.delete_topics(doomed, operation_timeout=DONE_S))
+        cluster.wait_until(lambda now: now.keys().isdisjoint(doomed))
     return doomed
 
 
-def _admin(kafka: Kafka) -> AdminClient:
-    try:
-        return AdminClient(kafka.client() | {"log_level": 0})
-    except KafkaException as error:
-        raise KafkaError(f"the settings of Kafka cannot be used: {error.args[0].str()}") from None
+class _Cluster:
+    """The cluster as its administrator sees it; its trouble as one sentence each."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._trouble: list[str] = []
+        settings = {"log_level": 0, "error_cb": self._met}
+        try:
+            self.admin = AdminClient(kafka.client() | settings)
+        except KafkaException as error:
+            raise KafkaError(f"the settings of Kafka cannot be used: {error.args[0].str()}") from None
+
+    def _met(self, error: ClientError) -> None:
+        if error.code() != ClientError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the binding's own name for it
+            self._trouble.append(error.str())
+
+    def partitions(self) -> tuple[dict[str, int], int]:
+        """Give the number of partitions of every topic, and of brokers."""
+        try:
+            found = self.admin.list_topics(timeout=ANSWER_S)
+        except KafkaException as error:
+            self.admin.poll(0)  # what the client met on its way says more than that it gave up
+            reason = self._trouble[0] if self._trouble else error.args[0].str()
+            raise KafkaError(
+                f"no Kafka broker answers at {self._kafka.bootstrap} ({reason}); start one (`make kafka`), or set "
+                "QUORUM_KAFKA_BOOTSTRAP and the other QUORUM_KAFKA_* settings to what it asks for"
+            ) from None
+        return {name: len(topic.partitions) for name, topic in found.topics.items()}, len(found.brokers)
+
+    def finish(self, verb: str, futures: Mapping[str, Future[None]]) -> None:
+        """Wait for the answers to a change of topics."""
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                reason = error.args[0]
+                # Another worker that starts at the same time does the same.
+                if reason.name() not in {"TOPIC_ALREADY_EXISTS", "UNKNOWN_TOPIC_OR_PART"}:
+                    where = f"Kafka at {self._kafka.bootstrap}"
+                    raise KafkaError(f"{where} did not {verb} topic {name}: {reason.str()}") from None
+
+    def wait_until(self, done: Callable[[Mapping[str, int]], bool]) -> None:
+        """Wait until the brokers' picture has caught up with what the controller did."""
+        until = time.monotonic() + DONE_S
+        while not done(self.partitions()[0]):
+            if time.monotonic() > until:
+                raise KafkaError(f"Kafka at {self._kafka.bootstrap} did not finish changing topics in {DONE_S:g} s")
+            time.sleep(0.05)
 
 
 def _config(kafka: Kafka, topic: Topic, copies: int) -> dict[str, str]:
@@ -97,18 +141,6 @@ def _config(kafka: Kafka, topic: Topic, copies: int) -> dict[str, str]:
     return config
 
 
-def _partitions(kafka: Kafka, admin: AdminClient) -> tuple[dict[str, int], int]:
-    """Give the partitions of every topic, and how many brokers there are."""
-    try:
-        cluster = admin.list_topics(timeout=ANSWER_S)
-    except KafkaException as error:
-        raise KafkaError(
-            f"no Kafka broker answers at {kafka.bootstrap} ({error.args[0].str()}); start one (`make kafka`), "
-            "or set QUORUM_KAFKA_BOOTSTRAP to where it is"
-        ) from None
-    return {name: len(topic.partitions) for name, topic in cluster.topics.items()}, len(cluster.brokers)
-
-
 def _check(kafka: Kafka, there: Mapping[str, int]) -> None:
     wrong = [
         f"{name} has {there[name]}, not {topic.partitions}"
@@ -120,23 +152,3 @@ def _check(kafka: Kafka, there: Mapping[str, int]) -> None:
             f"topics exist with another number of partitions than the workers need ({'; '.join(wrong)}); delete them "
             "if nothing in them is wanted, or choose another QUORUM_KAFKA_NAMESPACE"
         )
-
-
-def _finish(kafka: Kafka, verb: str, futures: Mapping[str, Future[None]]) -> None:
-    for name, future in futures.items():
-        try:
-            future.result()
-        except KafkaException as error:
-            reason = error.args[0]
-            # Another worker that starts at the same time does the same.
-            if reason.name() not in {"TOPIC_ALREADY_EXISTS", "UNKNOWN_TOPIC_OR_PART"}:
-                raise KafkaError(f"Kafka at {kafka.bootstrap} did not {verb} topic {name}: {reason.str()}") from None
-
-
-def _await(kafka: Kafka, admin: AdminClient, done: Callable[[Mapping[str, int]], bool]) -> None:
-    """Wait until every broker's picture has caught up with what the controller did."""
-    until = time.monotonic() + DONE_S
-    while not done(_partitions(kafka, admin)[0]):
-        if time.monotonic() > until:
-            raise KafkaError(f"Kafka at {kafka.bootstrap} did not finish its change of topics within {DONE_S:g} s")
-        time.sleep(0.05)

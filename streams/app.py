@@ -9,6 +9,7 @@ acknowledge the record and go on.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def make_app(kafka: Kafka, books: Sequence[Book], *, worker: str = "", data_dir:
     app = faust.App(
         kafka.name("desk"),
         broker=f"aiokafka://{kafka.bootstrap}",
+        broker_credentials=_credentials(kafka),
         datadir=data_dir,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -82,6 +84,20 @@ def make_app(kafka: Kafka, books: Sequence[Book], *, worker: str = "", data_dir:
             await loop.run_in_executor(None, desk.take, message.partition, message.offset, event.value)
 
     return app
+
+
+def _credentials(kafka: Kafka) -> faust.auth.Credentials | None:
+    """Give Faust's form of how this cluster is entered. Raises OSError for a file that is not there."""
+    context = None
+    if kafka.security.endswith("ssl"):
+        context = ssl.create_default_context(cafile=kafka.ca_file or None)
+        if kafka.certificate_file:
+            context.load_cert_chain(kafka.certificate_file, kafka.key_file or None)
+    if kafka.security.startswith("sasl"):
+        return faust.SASLCredentials(
+            username=kafka.username, password=kafka.password, mechanism=kafka.sasl_mechanism, ssl_context=context
+        )
+    return None if context is None else faust.SSLCredentials(context)
 
 
 class DeskAgent:

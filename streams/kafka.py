@@ -1,6 +1,6 @@
 """How the workers reach Kafka: where it is, under which names, with which rights.
 
-Secrets come from the environment alone, and no text that this module makes holds one.
+Secrets come from the environment or AWS Secrets Manager, and no text that this module makes holds one.
 """
 
 from __future__ import annotations
@@ -91,20 +91,57 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def kafka_from(environment: Mapping[str, str] = os.environ) -> Kafka:
-    """Read `QUORUM_KAFKA_BOOTSTRAP`, `_NAMESPACE`, `_SECURITY` and so on. Raises KafkaError for what is no setting."""
+    """Read `QUORUM_KAFKA_BOOTSTRAP`, `_NAMESPACE`, `_SECURITY` and so on.
+
+    `QUORUM_KAFKA_PASSWORD_SECRET` names a secret of AWS Secrets Manager that holds the password, alone or with the
+    username as Amazon MSK keeps them. Raises KafkaError for what is no setting, and for a secret that cannot be read.
+    """
     given = {
         name.removeprefix(ENVIRONMENT).lower(): value
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT)
     }
+    secret = given.pop("password_secret", "")
+    if secret:
+        if "password" in given:
+            raise KafkaError(f"{ENVIRONMENT}PASSWORD and {ENVIRONMENT}PASSWORD_SECRET are both set; keep one")
+        given = _read_secret(secret) | given
     unknown = sorted(set(given) - set(Kafka.__struct_fields__))
     if unknown:
-        known = ", ".join(f"{ENVIRONMENT}{name.upper()}" for name in Kafka.__struct_fields__)
+        known = ", ".join(f"{ENVIRONMENT}{name.upper()}" for name in (*Kafka.__struct_fields__, "password_secret"))
         raise KafkaError(f"{ENVIRONMENT}{unknown[0].upper()}: no such setting; there are {known}")
     try:
         return msgspec.convert(given, Kafka)
     except msgspec.ValidationError as error:
         raise KafkaError(f"the environment's {ENVIRONMENT}* settings: {error}") from None
+
+
+class _Login(msgspec.Struct):
+    password: str
+    username: str = ""
+
+
+def _read_secret(name: str) -> dict[str, str]:
+    """Give the password, and the username if the secret tells it. No error quotes the secret."""
+    import boto3  # noqa: PLC0415 - slow to import, and most have no need of it
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    try:
+        answer = boto3.client("secretsmanager").get_secret_value(SecretId=name)
+    except (BotoCoreError, ClientError) as error:
+        raise KafkaError(f"{ENVIRONMENT}PASSWORD_SECRET: the secret {name} cannot be read: {error}") from None
+    text = answer.get("SecretString", "")
+    if not text:
+        raise KafkaError(f"{ENVIRONMENT}PASSWORD_SECRET: the secret {name} holds no text")
+    try:
+        login = msgspec.json.decode(text, type=_Login)
+    except msgspec.DecodeError as error:
+        if isinstance(error, msgspec.ValidationError) and text.lstrip().startswith("{"):
+            raise KafkaError(
+                f'{ENVIRONMENT}PASSWORD_SECRET: the secret {name} is a JSON object without a text "password"'
+            ) from None
+        return {"password": text}
+    return {"password": login.password} | ({"username": login.username} if login.username else {})
 
 
 def partition_of(book: str) -> int:

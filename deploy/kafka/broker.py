@@ -59,7 +59,8 @@ class Broker:
     ) -> None:
         """Prepare in `folder`; `port` 0 takes a free one.
 
-        `settings` go before those of `server.properties`; `scram` are users and their passwords, made with the data.
+        `settings` go before those of `server.properties`, and may name `$port` as they do; `scram` are users and their
+        passwords, made with the data.
         """
         self.folder = folder
         self.port, self._controller_port = port or free_port(), free_port()
@@ -127,13 +128,13 @@ class Broker:
             self._process = None
 
     def _write_properties(self) -> Path:
-        text = Template((HERE / "server.properties").read_text("utf-8")).substitute(
-            port=self.port, controller_port=self._controller_port, data=self.folder / "data"
-        )
-        kept = [line for line in text.splitlines() if line.partition("=")[0] not in self._settings]
+        given = (HERE / "server.properties").read_text("utf-8").splitlines()
+        lines = [line for line in given if line.partition("=")[0] not in self._settings]
+        lines += [f"{name}={value}" for name, value in self._settings.items()]
+        places = {"port": self.port, "controller_port": self._controller_port, "data": self.folder / "data"}
         path = self.folder / "server.properties"
-        path.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in self._settings.items())]) + "\n")
-        path.chmod(0o600)
+        path.touch(mode=0o600)
+        path.write_text(Template("\n".join(lines) + "\n").substitute(places), "utf-8")
         return path
 
     def _format(self, jars: Path, properties: Path) -> None:

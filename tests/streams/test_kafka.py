@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import boto3
 import pytest
+from botocore.stub import Stubber
 from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +67,60 @@ def test_no_text_holds_the_password() -> None:
 def test_what_is_no_setting_is_refused(name: str, value: str, said: str) -> None:
     with pytest.raises(KafkaError, match=said) as refused:
         kafka_from({name: value, "QUORUM_KAFKA_PASSWORD": SECRET})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    """AWS Secrets Manager, answering as it is told to."""
+    client = boto3.client("secretsmanager", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(boto3, "client", lambda service: {"secretsmanager": client}[service])
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+NAMED = {"QUORUM_KAFKA_PASSWORD_SECRET": "kafka/desk", "QUORUM_KAFKA_USERNAME": "desk"}
+
+
+@pytest.mark.parametrize(
+    "text", [SECRET, f'{{"username": "other", "password": "{SECRET}"}}', f'{{"password":"{SECRET}"}}']
+)
+def test_a_password_comes_from_a_named_secret(vault: Stubber, text: str) -> None:
+    vault.add_response("get_secret_value", {"SecretString": text}, {"SecretId": "kafka/desk"})
+    kafka = kafka_from(NAMED)
+    assert (kafka.username, kafka.password) == ("desk", SECRET)
+
+
+def test_a_secret_may_tell_the_username_too(vault: Stubber) -> None:
+    vault.add_response("get_secret_value", {"SecretString": f'{{"username": "msk", "password": "{SECRET}"}}'})
+    assert kafka_from({"QUORUM_KAFKA_PASSWORD_SECRET": "AmazonMSK_desk"}).username == "msk"
+
+
+def test_a_secret_that_cannot_be_read_is_one_clear_sentence(vault: Stubber) -> None:
+    vault.add_client_error("get_secret_value", "ResourceNotFoundException", "Secrets Manager can't find it.")
+    with pytest.raises(KafkaError, match=r"^QUORUM_KAFKA_PASSWORD_SECRET: the secret kafka/desk .*ResourceNotFound"):
+        kafka_from(NAMED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"SecretBinary": SECRET.encode()}, "holds no text"),
+        ({"SecretString": f'{{"key": "{SECRET}"}}'}, 'without a text "password"'),
+        ({"SecretString": f'{{"password": ["{SECRET}"]}}'}, 'without a text "password"'),
+    ],
+)
+def test_a_secret_without_a_password_is_refused(vault: Stubber, answer: dict[str, object], said: str) -> None:
+    vault.add_response("get_secret_value", answer)
+    with pytest.raises(KafkaError, match=said) as refused:
+        kafka_from(NAMED)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_password_and_a_secret_are_one_too_many() -> None:
+    with pytest.raises(KafkaError, match="keep one") as refused:
+        kafka_from(NAMED | {"QUORUM_KAFKA_PASSWORD": SECRET})
     assert SECRET not in str(refused.value)
 
 

@@ -11,11 +11,16 @@ import json
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
 HIDDEN = "***"
+OURS = "quorum"
+EVERY_S = 10.0
+MAX_SAID = 1_000
+"""Sentences of libraries that are remembered."""
 MIN_SECRET_CHARS = 4
 """A shorter secret would hide half of every line, and hides nothing from whoever guesses."""
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -38,10 +43,39 @@ def configure(
     kind = PlainFormatter if out.isatty() else JsonFormatter
     handler = logging.StreamHandler(out)
     handler.setFormatter(kind(worker, secrets))
+    handler.addFilter(Repeats())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     for name, at_least in _QUIET.items():
         logging.getLogger(name).setLevel(max(level, at_least))
+
+
+class Repeats(logging.Filter):
+    """Lets a library say the same once in `EVERY_S`: while a broker is away, its client says it 50 times a second.
+
+    The next such line says in `repeated` how many were left out. What Quorum says itself always passes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], float] = {}
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the line is to be written."""
+        if record.name.partition(".")[0] == OURS:
+            return True
+        said = (record.name, str(record.msg))
+        if record.created - self._last.get(said, 0.0) < EVERY_S:
+            self._left_out[said] += 1
+            return False
+        if len(self._last) >= MAX_SAID:
+            self._last.clear()
+            self._left_out.clear()
+        self._last[said] = record.created
+        if repeated := self._left_out.pop(said, 0):
+            record.repeated = repeated
+        return True
 
 
 class _Formatter(logging.Formatter):

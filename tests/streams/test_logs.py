@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.logs import JsonFormatter, PlainFormatter, configure, printable
+from streams.logs import MAX_SAID, JsonFormatter, PlainFormatter, Repeats, configure, printable
 
 HOSTILE = 'a\n{"level":"error"}\x1b[2J\u2028\x85 "quoted" \\ é'
 
@@ -112,6 +112,33 @@ def test_libraries_are_heard_from_warnings_on() -> None:
     logging.getLogger("aiokafka.consumer").info("joined")
     logging.getLogger("faust.app").warning("lost")
     assert [json.loads(line)["message"] for line in pipe.getvalue().splitlines()] == ["lost"]
+
+
+def told(filtering: Repeats, name: str, after_s: float, message: str = "node %s is away") -> logging.LogRecord | None:
+    made = record(message, args=(after_s,), name=name)
+    made.created += after_s
+    return made if filtering.filter(made) else None
+
+
+def test_a_library_that_repeats_itself_is_heard_every_ten_seconds_with_the_count() -> None:
+    filtering = Repeats()
+    passed = [told(filtering, "aiokafka", i / 10) for i in range(201)]
+    heard = [made for made in passed if made]
+    assert [vars(made).get("repeated") for made in heard] == [None, 99, 99]
+    assert told(filtering, "aiokafka", 20.1, "another sentence")
+    assert told(filtering, "aiokafka.consumer", 20.1)
+
+
+def test_what_quorum_says_is_never_left_out() -> None:
+    filtering = Repeats()
+    assert all(told(filtering, "quorum.desk", 0.0) for _ in range(50))
+
+
+def test_few_sentences_are_remembered() -> None:
+    filtering = Repeats()
+    for number in range(3 * MAX_SAID):
+        assert told(filtering, "aiokafka", 0.0, f"sentence {number}")
+    assert len(filtering._last) <= MAX_SAID
 
 
 def test_what_is_printable_stays() -> None:

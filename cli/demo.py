@@ -34,8 +34,10 @@ def demo(
 
     Example: quorum demo --days 7 --fake-news
     """
+    from cli.books import load_book
     from cli.new import book_yaml, write_book
     from cli.replay import INTERRUPTED, run_replay
+    from replay.run import Settings
     from replay.synthetic import Scenario, write_archive
 
     scenario = Scenario(instruments=(INSTRUMENT,), days=days, seed=seed, flash_crash=flash_crash, fake_news=fake_news)
@@ -48,5 +50,5 @@ def demo(
         raise QuorumError(f"no such demo: {error}") from None
     write_book(book, text, force=True)
     sys.stdout.write(f"{out / 'archive'}: {rows:,} synthetic bars and texts of {days} days (seed {seed})\n")
-    if run_replay(book, out=out / "run"):
+    if run_replay(load_book(book), Settings(archive=out / "archive", out=out / "run")):
         raise typer.Exit(INTERRUPTED)

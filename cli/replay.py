@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ from schemas.errors import ArchiveError, BookError
 
 if TYPE_CHECKING:
     from replay.results import Summary
+    from replay.run import Settings
+    from schemas.book import Book
 
 INTERRUPTED = 130
 
@@ -41,6 +43,10 @@ def replay(
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+    engine: Annotated[
+        Literal["local", "kafka"],
+        typer.Option(help="kafka: a dress rehearsal by the live parts on topics of its own; its log, and no report."),
+    ] = "local",
 ) -> None:
     """Replay an archive through the agents into orders, fills, a report.
 
@@ -50,49 +56,55 @@ def replay(
 
     Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
     """
+    from cli.books import archive_of, load_book
+    from replay.run import Settings
+
     start_ns, end_ns = parse_span(start, end)
-    interrupted = run_replay(
-        book,
-        archive=archive,
+    read = load_book(book)
+    settings = Settings(
+        archive=archive_of(read, book, archive),
+        out=out or Path("runs") / read.name,
         start_ns=start_ns,
         end_ns=end_ns,
-        speed=parse_speed(speed),
-        out=out,
         verdicts=verdicts,
+        speed=parse_speed(speed),
         report=report,
-        as_json=as_json,
     )
+    interrupted = _rehearse(read, settings, as_json) if engine == "kafka" else run_replay(read, settings, as_json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
-def run_replay(
-    book_path: Path,
-    *,
-    archive: Path | None = None,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
-    speed: float | None = None,
-    out: Path | None = None,
-    verdicts: Path | None = None,
-    report: bool = True,
-    as_json: bool = False,
-) -> bool:
-    """Replay a book with a progress bar and print what came of it; True where Ctrl-C cut it short."""
-    from cli.books import archive_of, load_book
-    from cli.progress import replay_progress
-    from replay.run import Run, Settings
+def _rehearse(book: Book, settings: Settings, as_json: bool) -> bool:
+    """Replay a book through Kafka and print what came of it; True where Ctrl-C cut it short."""
+    import msgspec
 
-    book = load_book(book_path)
-    settings = Settings(
-        archive=archive_of(book, book_path, archive),
-        out=out or Path("runs") / book.name,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        verdicts=verdicts,
-        speed=speed,
-        report=report,
-    )
+    from cli.progress import replay_progress
+    from replay.rundir import clear
+    from streams import logs
+    from streams.kafka import kafka_from
+    from streams.rehearse import rehearse
+    from streams.shutdown import stop_on_signal
+
+    clear(settings.out)
+    logs.configure("rehearsal")
+    with stop_on_signal() as stopping, replay_progress() as on_progress:
+        done = rehearse(kafka_from(), book, settings, on_progress, stopping)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
+    else:
+        sys.stdout.write(
+            f"{done.journal_entries:,} events through Kafka, {done.derived_events:,} derived,"
+            f" log_sha256 {done.log_sha256}\n{settings.out}\n"
+        )
+    return stopping.is_set()
+
+
+def run_replay(book: Book, settings: Settings, as_json: bool = False) -> bool:
+    """Replay a book with a progress bar and print what came of it; True where Ctrl-C cut it short."""
+    from cli.progress import replay_progress
+    from replay.run import Run
+
     run = Run(book, settings)
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
@@ -106,7 +118,7 @@ def run_replay(
             summary = run.run(on_progress)
     finally:
         signal.signal(signal.SIGINT, before)
-    _print(summary, settings.out, report, as_json)
+    _print(summary, settings.out, settings.report, as_json)
     return summary.interrupted
 
 

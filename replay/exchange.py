@@ -109,6 +109,11 @@ class SimulatedExchange:
         for index in range(count):
             self._refresh(index)
 
+    @property
+    def working(self) -> int:
+        """Count the orders that work or are on their way."""
+        return len(self._state.orders)
+
     def snapshot(self) -> bytes:
         """Encode all that the exchange remembers."""
         self._read()

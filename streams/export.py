@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from agents.pipeline import MARKET_EVENTS
 from replay.log import DERIVED_TOPICS, FileLog
 from schemas.base import Event
 from schemas.book import Book
@@ -36,9 +37,10 @@ class Exported(msgspec.Struct, frozen=True):
     log_sha256: str
 
 
-def export(kafka: Kafka, book: Book, out: Path) -> Exported:
+def export(kafka: Kafka, book: Book, out: Path, *, market_data: bool = True) -> Exported:
     """Write `book.json` and `log/` of what a book's desk has processed by now.
 
+    Without `market_data` the journal is written as a local replay leaves it, whose archive holds the rest.
     Raises KafkaError where the desk has processed nothing yet, DivergedError where the journal has a gap.
     """
     last = _processed(kafka, book)
@@ -50,7 +52,8 @@ def export(kafka: Kafka, book: Book, out: Path) -> Exported:
         if entry.seq != seq + 1:
             raise DivergedError(f"{kafka.name(JOURNAL)}: journal entry {entry.seq} of {book.name} follows {seq}")
         seq = entry.seq
-        log.journal(entry)
+        if market_data or type(entry) not in MARKET_EVENTS:
+            log.journal(entry)
     for topic in DERIVED_TOPICS:
         seen: set[str] = set()
         for event in _derived(kafka, book, topic, last):

@@ -61,7 +61,7 @@ class Worker:
                 self._kafka, "executor", "orders", self._executor, worker=self._name, health=self._health
             ),
             "gateway": self._gateway,
-            "desk": lambda: _Desk(self._kafka, self._books, self._name),
+            "desk": lambda: DeskPart(self._kafka, self._books, self._name),
         }
         threads = [
             threading.Thread(target=self._keep, args=(role, makers[role], stopping), name=role, daemon=True)
@@ -110,7 +110,7 @@ class Worker:
                 raise
 
 
-class _Desk:
+class DeskPart:
     """The Faust application as a part."""
 
     def __init__(self, kafka: Kafka, books: Sequence[Book], name: str) -> None:

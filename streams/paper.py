@@ -80,6 +80,7 @@ class PaperBook:
         self._orders: dict[str, tuple[int, Order]] = {}
         self._held: list[tuple[int, int, Event]] = []
         self._said = 0
+        self._ahead = 0
         self._produced: set[str] = set()
 
     # What comes in
@@ -105,6 +106,18 @@ class PaperBook:
         """Take word of how far the desk is; an older one, sent again, says nothing."""
         if processed.seq > self._told_seq:
             self._told_seq, self._told_orders = processed.seq, processed.orders
+
+    def look(self, now: int, row: Event | None) -> None:
+        """See that time has passed, and a market event ahead of its entry; what is due by then is said.
+
+        For a host that journals nothing in between: a replay's exchange meets a row before the desk does.
+        """
+        if row is None:
+            self._serve(now)
+        else:
+            self._meet([row])
+            self._ahead += 1
+        self._now = max(self._now, now)
 
     @property
     def starved(self) -> bool:
@@ -132,7 +145,9 @@ class PaperBook:
         rows: list[Event] = []
         while self._entries and self._entries[0][1].seq <= self._told_seq:
             entry = self._entries.popleft()[1]
-            if type(entry) in MARKET_EVENTS:
+            if type(entry) in MARKET_EVENTS and self._ahead:
+                self._ahead -= 1
+            elif type(entry) in MARKET_EVENTS:
                 rows.append(entry)
             else:
                 self._meet(rows)
@@ -190,6 +205,25 @@ class PaperBook:
     def due(self) -> int:
         """Give the time of the next answer that is held back; NEVER if there is none."""
         return self._held[0][0] if self._held else NEVER
+
+    def processed(self, cause: str) -> JournalProcessed:
+        """Tell how far the exchange has come, when it has something to say next, and how many answers it has given.
+
+        `requests` is the number of orders that work or are on their way.
+        """
+        due = self._exchange.due
+        return JournalProcessed(
+            id=derived_id(f"{self.book.name}/{cause}", "executor", self.seq),
+            key=snapshot_key(self.book.name),
+            occurred_at=self._now,
+            observed_at=self._now,
+            book=self.book.name,
+            seq=self.seq,
+            cause=cause,
+            due=0 if due == NEVER else due,
+            orders=self._said,
+            requests=self._exchange.working,
+        )
 
     def release(self, now: int) -> list[Event]:
         """Give, once, the answers that are observed by `now`, in the order of their time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -12,6 +13,8 @@ from schemas.errors import KafkaError
 from streams.kafka import Kafka
 
 TIMEOUT_S = 30.0
+RETRY_S = 0.1
+LEADERLESS = (Code.NOT_LEADER_FOR_PARTITION, Code.LEADER_NOT_AVAILABLE, Code.UNKNOWN_TOPIC_OR_PART)
 FIRST_LOOK = 64
 """Offsets looked at first for the newest record; each further look goes eight times as far back."""
 
@@ -40,9 +43,15 @@ def read_back(kafka: Kafka, topic: str, partition: int, start: int, end: int | N
 def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:
     """Give the first offset that is kept, and the next one to be written."""
     consumer = Consumer(kafka.consumer("reader"))
+    end = time.monotonic() + TIMEOUT_S
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(kafka.name(topic), partition), TIMEOUT_S)
-        return low, high
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(kafka.name(topic), partition), TIMEOUT_S)
+            except KafkaException as error:  # a topic that was made just now has no leader yet
+                if error.args[0].code() not in LEADERLESS or time.monotonic() > end:
+                    raise
+            time.sleep(RETRY_S)
     finally:
         consumer.close()
 

@@ -75,6 +75,7 @@ class Agent(Generic[S]):
         self.book = book
         self.state = state
         self.index_of = {instrument.id: i for i, instrument in enumerate(book.instruments)}
+        self._author = f"{book.name}/{self.name}"
         self._cause = ""
         self._said = 0
 
@@ -83,11 +84,11 @@ class Agent(Generic[S]):
         return {}
 
     def emit(self, kind: type[E], cause: Event, /, key: str = "", **fields: Any) -> E:  # noqa: ANN401
-        """Make a derived event: its id follows from the cause, this agent's name and the index of the answer."""
+        """Make a derived event: its id follows from the cause, the book, this agent and the index of the answer."""
         self._said = self._said + 1 if cause.id == self._cause else 0
         self._cause = cause.id
         return kind(
-            id=derived_id(cause.id, self.name, self._said),
+            id=derived_id(cause.id, self._author, self._said),
             key=key or self.book.name,
             occurred_at=cause.observed_at,
             observed_at=cause.observed_at,

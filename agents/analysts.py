@@ -138,7 +138,7 @@ class Analysts(Agent[AnalystsState]):
         self.state.asked_at[index] = int(self._features.state.seen[index, f.SEEN_AT])
         self.state.asked_price[index] = float(self._features.state.rows[index, f.PRICE])
         prompt_sha256 = sha256(b"\n".join(map(encode, prompt))).hexdigest()
-        question = derived_id(cause.id, f"{self.name}:{instrument}", 0)
+        question = derived_id(cause.id, f"{self.book.name}/{self.name}:{instrument}", 0)
         for model in analysts.models:
             yield self.emit(
                 VerdictRequested,

@@ -151,7 +151,7 @@ def _peak_rss_mb() -> float:
 
 def _failure(book: Book, engine: Engine, error: StoppedError) -> ProcessingFailed:
     return ProcessingFailed(
-        id=derived_id(error.event, error.agent, 0),
+        id=derived_id(error.event, f"{book.name}/{error.agent}", 0),
         key=book.name,
         occurred_at=engine.now,
         observed_at=engine.now,

@@ -61,6 +61,8 @@ class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
 def derived_id(cause: str, agent: str, index: int) -> str:
     """The id of the `index`-th event that `agent` answers to the event `cause`.
 
+    An agent of a book is named `BOOK/AGENT`: two books see the same market events, and never give the same id.
+
     32 hex digits: 128 bits of BLAKE2b.
     """
     return blake2b(f"{cause}|{agent}|{index}".encode(), digest_size=16).hexdigest()

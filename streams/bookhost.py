@@ -125,7 +125,7 @@ class BookHost:
 
 def _failure(book: Book, error: StoppedError, now: int) -> ProcessingFailed:
     return ProcessingFailed(
-        id=derived_id(error.event, error.agent, 0),
+        id=derived_id(error.event, f"{book.name}/{error.agent}", 0),
         key=book.name,
         occurred_at=now,
         observed_at=now,

@@ -21,6 +21,7 @@ from streams.kafka import Kafka, partition_of
 from streams.metrics import DeskMeter
 from streams.publisher import Publisher
 from streams.reading import newest_first, read_back
+from streams.snapshots import Snapshots
 from streams.wire import JOURNAL, OFFSET, SNAPSHOTS, unpack
 
 SNAPSHOT_EVERY_NS = 30 * NS_PER_S
@@ -37,6 +38,7 @@ class DeskPartition:
         self._hosts: dict[str, BookHost] = {}
         self._offset: int | None = None
         """The next offset that the state asks for; None before the first record."""
+        self._snapshots = Snapshots(kafka)
         self._next_snapshot = 0
         self._meter = DeskMeter(partition)
 
@@ -58,10 +60,15 @@ class DeskPartition:
         entries = _by_book(value)
         if self._offset is None or self._is_missing(entries):
             self._catch_up(offset)
+        before = {name: host.seq for name, host in self._hosts.items()}
         self._feed(entries)
         self._offset = offset + 1
         self._publisher.confirm()
+        for name, host in self._hosts.items():
+            if host.seq > before[name]:
+                self._publisher.send(host.processed())
         self._meter.sent(time.time_ns())
+        self._snapshots.poll()
         if time.monotonic_ns() >= self._next_snapshot:
             self._save()
 
@@ -86,9 +93,7 @@ class DeskPartition:
             for event in said:
                 self._publisher.send(event)
             self._meter.took(name, host.seq, host.now, said)
-            if host.failure is None and host.seq > before:
-                self._publisher.send(host.processed())
-            elif host.failure is not None and before < mine[-1].seq:
+            if host.failure is not None and before < mine[-1].seq:
                 log.critical("book stopped", extra={"book": name, "seq": host.seq, "error": host.failure.error})
 
     def _catch_up(self, offset: int) -> None:
@@ -122,8 +127,7 @@ class DeskPartition:
         """Save every book's state with the position that it reflects; a book that has stopped keeps its last one."""
         for host in self._hosts.values():
             if host.failure is None and host.seq:
-                self._publisher.send(host.saved(), (OFFSET, b"%d" % (self._offset or 0)))
-        self._publisher.confirm()
+                self._snapshots.save(host.saved(), self._offset or 0)
         self._next_snapshot = time.monotonic_ns() + SNAPSHOT_EVERY_NS
 
 

@@ -20,7 +20,7 @@ from schemas.errors import DivergedError, KafkaError
 from schemas.operations import JournalProcessed
 from schemas.topics import TOPICS
 from streams.kafka import Kafka, partition_of
-from streams.reading import newest_first, read_back
+from streams.reading import read_back
 from streams.wire import BY_BOOK, JOURNAL, unpack
 
 PROGRESS = "progress"
@@ -67,12 +67,15 @@ def export(kafka: Kafka, book: Book, out: Path, *, market_data: bool = True) -> 
 
 
 def _processed(kafka: Kafka, book: Book) -> int:
-    for block in newest_first(kafka, PROGRESS, partition_of(book.name)):
-        for message in reversed(block):
-            if message.key() == book.name.encode():
-                progress = decode_own(message.value() or b"")
-                if isinstance(progress, JournalProcessed):
-                    return progress.seq
+    """Give how far the book's desk has come; one that was started anew tells older positions again."""
+    told = [
+        progress.seq
+        for message in read_back(kafka, PROGRESS, partition_of(book.name), 0)
+        if message.key() == book.name.encode()
+        and isinstance(progress := decode_own(message.value() or b""), JournalProcessed)
+    ]
+    if told:
+        return max(told)
     raise KafkaError(f"book {book.name}: no desk has processed anything of it on {kafka.bootstrap}; is one running?")
 
 

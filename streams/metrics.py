@@ -57,6 +57,7 @@ VERDICTS = Total("quorum_verdicts", "Answers, and why there was none.", ["model"
 VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"], buckets=SLOW_S, registry=REGISTRY)
 VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
 EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
+UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
 RESTARTS = Total("quorum_part_restarts", "Parts of the worker that were started anew.", ["part"], registry=REGISTRY)
 
 REASONS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -202,6 +203,11 @@ def executed(events: Iterable[Event]) -> None:
     """Count what the venue said. The executor calls it when the events stand on `fills`."""
     for (book, kind), count in Counter((event.book, type(event).__name__) for event in events).items():
         EXECUTION.labels(book, kind).inc(count)
+
+
+def unsaved(book: str) -> None:
+    """Count a state that could not be saved."""
+    UNSAVED.labels(book).inc()
 
 
 def restarted(part: str) -> None:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -19,12 +20,12 @@ from confluent_kafka import Producer
 from cli.books import load_book
 from replay.run import archived_inputs
 from replay.sources import open_archive
-from schemas.base import Event
+from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.codec import decode_own, encode
 from schemas.topics import TOPIC_OF, TOPICS
 from streams.kafka import ENVIRONMENT, Kafka, partition_of
-from streams.reading import bounds, newest_first
+from streams.reading import bounds, read_back
 from streams.wire import key_of
 
 ANSWERS = {topic.name: topic.partitions for topic in TOPICS if topic.name in ("verdicts", "fills", "orders")}
@@ -112,10 +113,10 @@ class Session:
             if worker.poll() is None:
                 self.kill(worker)
 
-    def tell(self, events: Iterator[Event] | Sequence[Event], pause_s: float = 0.0) -> int:
-        """Send events as observed now; give how many."""
+    def tell(self, events: Iterable[Event], pause_s: float = 0.0, most: int | None = None) -> int:
+        """Send events, `most` of them, as observed now; give how many."""
         count = 0
-        for event in events:
+        for event in islice(events, most):
             now = time.time_ns()
             told = msgspec.structs.replace(event, occurred_at=now, observed_at=now)
             self.send(TOPIC_OF[type(told)], encode(told), key_of(told))
@@ -149,11 +150,19 @@ class Session:
 
     def processed(self, book: Book) -> int:
         """Give the position that the book's desk has reached, 0 before the first."""
-        for block in newest_first(self.kafka, "progress", partition_of(book.name)):
-            for message in reversed(block):
-                if message.key() == book.name.encode():
-                    return decode_own(message.value() or b"").seq
-        return 0
+        return self._furthest(book)[0]
+
+    def processed_at(self, book: Book) -> float:
+        """Give the time, in s, of the last entry that the book's desk has taken, 0 before the first."""
+        return self._furthest(book)[1] / NS_PER_S
+
+    def _furthest(self, book: Book) -> tuple[int, int]:
+        told = [
+            decode_own(message.value() or b"")
+            for message in read_back(self.kafka, "progress", partition_of(book.name), 0)
+            if message.key() == book.name.encode()
+        ]
+        return max(((progress.seq, progress.observed_at) for progress in told), default=(0, 0))
 
     def settle(self, book: Book, quiet_s: float = 4.0) -> None:
         """Wait until the book's inputs are the clock alone: nothing is under way any more."""

@@ -49,7 +49,7 @@ class CommittedTransport(Transport):
     Consumer = _CommittedConsumer
 
 
-def make_app(kafka: Kafka, books: Sequence[Book], *, worker: str = "", data_dir: Path | None = None) -> faust.App:
+def make_app(kafka: Kafka, desk: DeskAgent, *, worker: str = "", data_dir: Path | None = None) -> faust.App:
     """Build the application. `worker` names this worker for good, so that it is back at once after a crash."""
     app = faust.App(
         kafka.name("desk"),
@@ -71,7 +71,6 @@ def make_app(kafka: Kafka, books: Sequence[Book], *, worker: str = "", data_dir:
         producer_acks=-1,
     )
     app.transport = CommittedTransport([app.conf.broker_consumer[0]], app)
-    desk = DeskAgent(kafka, books)
     journal = app.topic(
         kafka.name(JOURNAL), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )

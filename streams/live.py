@@ -14,14 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+import faust
 from confluent_kafka import KafkaException
+from faust.exceptions import ConsumerNotStarted
 
 from schemas.book import Book
 from schemas.errors import KafkaError, QuorumError
-from streams.app import make_app
+from streams.app import DeskAgent, make_app
 from streams.executor import PaperExecutor
 from streams.health import Health
 from streams.kafka import Kafka, partition_of
+from streams.lag import JournalLag
 from streams.membership import FIRST_PAUSE_S, LONGEST_PAUSE_S, Membership, Part
 from streams.sequencer import Sequencer
 from streams.wire import JOURNAL
@@ -50,6 +53,7 @@ class Worker:
             raise KafkaError("two books have the same name; a book is known by it")
         self._kafka, self._books, self._roles, self._health = kafka, list(books), list(roles), health
         self._name, self._start = name, start
+        self._desk: DeskPart | None = None
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set. Call it from the main thread if the desk is among the roles."""
@@ -61,13 +65,17 @@ class Worker:
                 self._kafka, "executor", "orders", self._executor, worker=self._name, health=self._health
             ),
             "gateway": self._gateway,
-            "desk": lambda: DeskPart(self._kafka, self._books, self._name),
+            "desk": self._make_desk,
         }
         threads = [
             threading.Thread(target=self._keep, args=(role, makers[role], stopping), name=role, daemon=True)
             for role in self._roles
             if role != "desk"
         ]
+        if "desk" in self._roles:
+            lag = JournalLag(self._kafka, self._books, lambda: self._desk.taken() if self._desk else {})
+            self._health.probe("journal", lag.reason)
+            threads.append(threading.Thread(target=lag.run, args=(stopping,), name="lag", daemon=True))
         for thread in threads:
             thread.start()
         if "desk" in self._roles:
@@ -75,6 +83,10 @@ class Worker:
         stopping.wait()
         for thread in threads:
             thread.join(END_S)
+
+    def _make_desk(self) -> DeskPart:
+        self._desk = DeskPart(self._kafka, self._books, self._name)
+        return self._desk
 
     def _sequencer(self, partition: int) -> Sequencer | None:
         mine = [book for book in self._books if partition_of(book.name) == partition]
@@ -114,22 +126,38 @@ class DeskPart:
     """The Faust application as a part."""
 
     def __init__(self, kafka: Kafka, books: Sequence[Book], name: str) -> None:
-        self._kafka, self._books, self._name = kafka, books, name
+        self._kafka, self._name = kafka, name
+        self._agent = DeskAgent(kafka, books)
+        self._app: faust.App | None = None
+
+    def taken(self) -> dict[int, int | None]:
+        """Give the journal partitions that are assigned, each with the next offset to take; any thread may ask."""
+        app = self._app
+        if app is None:
+            return {}
+        try:
+            assigned = [each.partition for each in app.consumer.assignment()]
+        except ConsumerNotStarted:
+            return {}
+        desks = self._agent.partitions
+        return {n: desks[n].offset if n in desks else None for n in assigned}
 
     def run(self, stopping: threading.Event) -> None:
         with TemporaryDirectory(prefix="quorum-desk-") as folder:
             asyncio.run(self._run(stopping, Path(folder)))
 
     async def _run(self, stopping: threading.Event, data_dir: Path) -> None:
-        app = make_app(self._kafka, self._books, worker=self._name, data_dir=data_dir)
+        app = make_app(self._kafka, self._agent, worker=self._name, data_dir=data_dir)
         app.in_worker = True
         app.loop = asyncio.get_running_loop()
         app.finalize()
         await app.start()
+        self._app = app
         try:
             while not stopping.is_set() and not app.crashed:  # noqa: ASYNC110 - set by threads, which wake no loop
                 await asyncio.sleep(0.1)
         finally:
+            self._app = None
             reason = app.crash_reason
             await app.stop()
         if reason is not None:

@@ -71,7 +71,7 @@ async def first_record(kafka: Kafka, folder: Path, monkeypatch: pytest.MonkeyPat
         loop.call_soon_threadsafe(came.put_nowait, value)
 
     monkeypatch.setattr(application.DeskAgent, "take", take)
-    app = application.make_app(kafka, [], data_dir=folder)
+    app = application.make_app(kafka, application.DeskAgent(kafka, []), data_dir=folder)
     app.in_worker, app.loop = True, loop
     app.finalize()
     await app.start()

@@ -94,6 +94,7 @@ class Gateway:
             book.name: ReplayGateway(book, rehearsal, made[book.name]) for book in books if rehearsal is not None
         }
         self._is_rehearsal = rehearsal is not None
+        self._mine: set[int] = set()
         self._places = Places()
         self._waiting: dict[str, list[tuple[int, int]]] = {}
         self._answered: OrderedDict[str, None] = OrderedDict()
@@ -102,6 +103,11 @@ class Gateway:
         self._next_commit = 0.0
         self.answered = 0
         """Verdicts produced since the start."""
+
+    @property
+    def partitions(self) -> list[int]:
+        """Those that this gateway has."""
+        return sorted(self._mine)
 
     def run(self, stopping: threading.Event) -> None:
         """Answer until `stopping` is set. Raises KafkaException or KafkaError where the cluster fails.
@@ -120,7 +126,7 @@ class Gateway:
             | {"auto.offset.reset": "earliest"}
         )
         topic = self._kafka.name(REQUESTS)
-        self._consumer.subscribe([topic], on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe([topic], on_assign=self._given, on_revoke=self._revoked, on_lost=self._lost)
         try:
             while not stopping.is_set():
                 self._turn()
@@ -195,6 +201,9 @@ class Gateway:
             self._consumer.commit(offsets=[TopicPartition(topic, partition, at) for partition, at in moved.items()])
             self._committed |= moved
 
+    def _given(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._mine.update(each.partition for each in partitions)
+
     def _revoked(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._commit()
         self._lost(consumer, partitions)
@@ -202,6 +211,7 @@ class Gateway:
     def _lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Forget partitions; what is under way for them is still answered, and asked again by whoever has them."""
         for each in partitions:
+            self._mine.discard(each.partition)
             self._places.drop(each.partition)
             self._committed.pop(each.partition, None)
 

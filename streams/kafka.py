@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from logging import getLogger
 from typing import Any, Literal
 from zlib import crc32
 
@@ -16,6 +17,8 @@ from schemas.errors import KafkaError
 from schemas.topics import PARTITIONS
 
 ENVIRONMENT = "QUORUM_KAFKA_"
+CLIENT_LOG = getLogger("librdkafka")
+"""What the clients say themselves goes where all logs go, not raw to standard error."""
 MAX_MESSAGE_BYTES = 16_000_000
 """Of what the workers send: a snapshot is the largest."""
 
@@ -73,6 +76,7 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
             fetch_wait_max_ms=100,
             fetch_queue_backoff_ms=5,
             queued_max_messages_kbytes=65_536,
+            logger=CLIENT_LOG,
             **settings,
         )
 
@@ -86,6 +90,7 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
             enable_idempotence=True,
             linger_ms=0,
             message_max_bytes=MAX_MESSAGE_BYTES,
+            logger=CLIENT_LOG,
             **settings,
         )
 

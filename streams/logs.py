@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
+from streams.kafka import CLIENT_LOG
+
 HIDDEN = "***"
 OURS = "quorum"
 EVERY_S = 10.0
@@ -58,14 +60,16 @@ class Repeats(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[tuple[str, str], float] = {}
-        self._left_out: Counter[tuple[str, str]] = Counter()
+        self._last: dict[tuple[str, ...], float] = {}
+        self._left_out: Counter[tuple[str, ...]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the line is to be written."""
         if record.name.partition(".")[0] == OURS:
             return True
-        said = (record.name, str(record.msg))
+        said: tuple[str, ...] = (record.name, str(record.msg))
+        if record.name == CLIENT_LOG.name and isinstance(record.args, tuple):
+            said += (str(record.args[0]),)  # one template for all; its first part is the kind, as FAIL
         if record.created - self._last.get(said, 0.0) < EVERY_S:
             self._left_out[said] += 1
             return False

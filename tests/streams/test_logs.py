@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.kafka import CLIENT_LOG
 from streams.logs import MAX_SAID, JsonFormatter, PlainFormatter, Repeats, configure, printable
 
 HOSTILE = 'a\n{"level":"error"}\x1b[2J\u2028\x85 "quoted" \\ é'
@@ -127,6 +128,13 @@ def test_a_library_that_repeats_itself_is_heard_every_ten_seconds_with_the_count
     assert [vars(made).get("repeated") for made in heard] == [None, 99, 99]
     assert told(filtering, "aiokafka", 20.1, "another sentence")
     assert told(filtering, "aiokafka.consumer", 20.1)
+
+
+def test_the_kafka_client_is_heard_on_each_kind_of_trouble() -> None:
+    filtering = Repeats()
+    for kind, passes in (("FAIL", True), ("FAIL", False), ("MAXPOLL", True), ("MAXPOLL", False)):
+        said = record("%s [%s] %s", name=CLIENT_LOG.name, args=(kind, "rdkafka#consumer-1", "away"))
+        assert filtering.filter(said) is passes
 
 
 def test_what_quorum_says_is_never_left_out() -> None:

@@ -71,7 +71,7 @@ def _run(
 
     books = [load_book(path) for path in paths]
     kafka = kafka_from()
-    logs.configure(name or roles[0])
+    logs.configure(name or roles[0], secrets=[kafka.password])
     create_topics(kafka)
     health = Health(name or roles[0])
     with ExitStack() as stack:

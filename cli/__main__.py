@@ -1,0 +1,5 @@
+"""`python -m cli` is `quorum`."""
+
+from cli.main import run
+
+run()

@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
+from agents.agent import NEVER
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.codec import decode_own, encode
@@ -124,7 +125,7 @@ class PaperExecutor:
 
     def _turn(self) -> None:
         """Take what is there, fold, and produce the answers whose time has come."""
-        due = min((book.due for book in self._books.values()), default=0)
+        due = min((book.due for book in self._books.values()), default=NEVER)
         first = self._consumer.poll(min(max((due - self._clock()) / NS_PER_S, 0.0), LONGEST_WAIT_S))
         for message in [] if first is None else [first, *self._consumer.consume(MAX_TURN - 1, 0)]:
             self._take(message)

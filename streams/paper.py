@@ -6,7 +6,8 @@ right after the entry that led to it, before the next, as `replay.engine` does. 
 answers depend on the journal and the orders alone, never on how records arrived; whoever folds again says them again.
 
 One thing differs from a replay: there, a fill that is observed at the very time of the row that shows it (a gap over a
-stop, say) is journaled before that row. Live, the row has been journaled by then, so the fill follows it.
+stop, say) is journaled before that row. Live, the row has been journaled by then, so the fill follows it; with
+`latency_ms` 0 it may so follow other rows of that time too. The fills that follow from either journal are exact.
 """
 
 from __future__ import annotations

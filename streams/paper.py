@@ -236,9 +236,9 @@ class PaperBook:
     def forget(self, produced: Iterable[str]) -> None:
         """Take ids of answers that were produced after the state was saved: they are not to be given again."""
         self._produced.update(produced)
-        again = [place for place in self._held if place[2].id in self._produced]
-        self._produced.difference_update(answer.id for _, _, answer in again)
-        self._held = [place for place in self._held if place not in again]
+        held = {answer.id for _, _, answer in self._held}
+        self._held = [place for place in self._held if place[2].id not in self._produced]
+        self._produced -= held
         heapify(self._held)
 
     # Snapshots

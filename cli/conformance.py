@@ -9,11 +9,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from streams.kafka import Kafka
 
 BROKEN = 1
+PAUSE_S = 0.5
+"""Before an executor that has ended is started again."""
 SHOWN_BREACHES = 5
 """Of a rule, in the table; --json gives all."""
 commands = typer.Typer(name="conformance", no_args_is_help=True, rich_markup_mode=None)
@@ -42,7 +46,7 @@ def group() -> None:
 @commands.command("executor")
 def executor(
     book: Annotated[Path, typer.Argument(metavar="BOOK.yaml", help="The book; its first instrument is traded.")],
-    run: Annotated[str, typer.Option(help="Command that starts the executor; killed and started again.")] = "",
+    run: Annotated[str, typer.Option(help="Command that starts the executor; it is killed and started again.")] = "",
     restart_command: Annotated[str, typer.Option(help="Command that restarts one which runs elsewhere.")] = "",
     price: Annotated[str, typer.Option(help="Near the market's; of no matter on paper.")] = "100",
     quantity: Annotated[str, typer.Option(help="Of an order; by default a few lots.")] = "0",
@@ -119,12 +123,8 @@ def _executor(kafka: Kafka, run: str, restart_command: str) -> Iterator[Callable
     """Have the executor started; give what restarts it, or None where nothing can."""
     environment = os.environ | {"QUORUM_KAFKA_BOOTSTRAP": kafka.bootstrap, "QUORUM_KAFKA_NAMESPACE": kafka.namespace}
     if run:
-        process = _Process(shlex.split(run), environment)
-        try:
-            process.start()
-            yield process.restart
-        finally:
-            process.kill()
+        with _Supervised(shlex.split(run), environment) as process:
+            yield process.kill
         return
     where = f"topics {kafka.name('orders')} and {kafka.name('fills')} at {kafka.bootstrap}"
     if restart_command:
@@ -150,31 +150,47 @@ def _call(command: Sequence[str], environment: dict[str, str]) -> None:
         raise QuorumError(f"--restart-command {shlex.join(command)}: {error}") from None
 
 
-class _Process:
-    """The executor as a child, with all that it starts itself."""
+class _Supervised:
+    """The executor as a child, with all that it starts itself; whenever it ends it is started again."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
         self._command, self._environment = command, environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = self._start()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self.kill()
+        self._thread.join()
+        self.kill()  # it may have been started again at that moment
+        self._process.wait()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _start(self) -> subprocess.Popen[bytes]:
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the user's own command
+            return subprocess.Popen(  # noqa: S603 - the user's own command
                 self._command, env=self._environment, stdout=sys.stderr, start_new_session=True
             )
         except OSError as error:
             raise QuorumError(f"--run {shlex.join(self._command)}: {error}") from None
 
-    def kill(self) -> None:
-        """End it as a crash would."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
+    def _keep(self) -> None:
+        while not self._closing.is_set():
+            status = self._process.wait()
+            if not self._closing.wait(PAUSE_S):
+                typer.echo(f"the executor has ended with status {status} and is started again", err=True)
+                self._process = self._start()
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -195,19 +195,25 @@ class OrderScript:
             self._end()
 
     def _restarts(self) -> None:
-        """An order that rests, one under way, a restart, everything delivered again, and a cancel of the first."""
+        """Orders that rest and orders under way, a restart, and a cancel.
+
+        What has ended is delivered again, and one that rests; the others an executor has to remember by itself.
+        """
         if self._restart is None:
             return
+        earlier = list(self._sent)
         self._begin(RESTART)
-        resting = self._order("buy", order_type="limit", limit_price=self._at(FAR))
-        self._accepted(resting)
+        resting = [self._order("buy", order_type="limit", limit_price=self._at(FAR)) for _ in range(2)]
+        self._accepted(resting[1])
+        again = self._sent[-1]
         self._orders(("buy", "buy", "buy"))
         self._look(QUOTE_EVERY_S)
         self._restart()
         self._restarted = True
-        for sent in list(self._sent):
+        for sent in (*earlier, again):
             self._deliver(sent.event)
-        self._cancel(resting)
+        for order in resting:
+            self._cancel(order)
         self._until(self._all_ended, self._settings.start_s)
         self._end()
         self._order("sell", reduce_only=True, quantity=self._many())

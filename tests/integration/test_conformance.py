@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -79,6 +80,39 @@ def _node_example(folder: Path) -> Path:
         reason = " ".join(installed.stderr.split())[-300:]
         pytest.skip(f"the example on Node.js was NOT tested: npm could not fetch its package: {reason}")
     return copy / "execute_orders.js"
+
+
+def test_an_executor_that_forgets_is_caught(kafka: Kafka, book: Path) -> None:
+    forgetful = """
+from examples import execute_orders as example
+
+def history(self, topic):
+    self.read_to = self.places("orders", example.OFFSET_END)
+    return iter(())
+
+example.Executor.history = history
+example.Executor("kit").run()
+"""
+    environment = {**os.environ, f"{ENVIRONMENT}BOOTSTRAP": kafka.bootstrap, f"{ENVIRONMENT}NAMESPACE": kafka.namespace}
+    running = [subprocess.Popen([sys.executable, "-c", forgetful], cwd=ROOT, env=environment)]
+
+    def restart() -> None:
+        running[-1].kill()
+        running[-1].wait()
+        running.append(subprocess.Popen([sys.executable, "-c", forgetful], cwd=ROOT, env=environment))
+        time.sleep(3)
+
+    time.sleep(3)  # an executor that reads from the end has to be there first
+    try:
+        settings = Settings(price=Decimal(100), wait_s=1, start_s=8, burst=2)
+        with OrderScript(kafka, load_book(book), settings, restart) as script:
+            findings = judge(*script.play())
+    finally:
+        running[-1].kill()
+        running[-1].wait()
+    broken = {finding.rule: finding.breaches for finding in findings if finding.breaches}
+    assert "restart" in broken
+    assert broken["restart"][0].text == "was forgotten over the restart: it is accepted still"
 
 
 def test_an_executor_that_says_nothing_ends_the_play_early(kafka: Kafka, book: Path) -> None:

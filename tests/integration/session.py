@@ -42,7 +42,7 @@ def write_live_book(path: Path, name: str, instruments: Sequence[str] = ("BTC/US
         "text": {"keys": ["BTC", "ETH"], "max_age_s": 100_000_000},
         "models": {kind: {"kind": kind, "latency_ms": 5} for kind in ("vader", "textblob", "trend")},
         "analysts": {"models": ["vader", "textblob", "trend"], "every_min": 1, "news_cooldown_s": 1, "deadline_s": 5},
-        "consensus": {"agree": 1},
+        "consensus": {"agree": 3},  # so a vote is asked for, and seldom in the way
         "strategy": {"mode": "advisory", "stop_atr": 3.0, "target_atr": 6.0},
         "risk": {"order_pct": 10.0},
         "venue": {"latency_ms": 5},
@@ -73,9 +73,9 @@ def sample_events(book: Book, market_events: int) -> Iterator[Event]:
 class Session:
     """Workers of one namespace. Everything that was started ends with it."""
 
-    def __init__(self, kafka: Kafka, folder: Path) -> None:
-        """`folder` takes the workers' logs."""
-        self.kafka, self.folder = kafka, folder
+    def __init__(self, kafka: Kafka, folder: Path, prelude: str = "") -> None:
+        """`folder` takes the workers' logs; `prelude` is Python that each runs first."""
+        self.kafka, self.folder, self._prelude = kafka, folder, prelude
         self.books: list[Path] = []
         self._producer = Producer(kafka.producer())
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -90,7 +90,7 @@ class Session:
         command = [
             sys.executable,
             "-c",
-            "from cli.main import run; run()",
+            f"{self._prelude}\nfrom cli.main import run; run()",
             *arguments,
             *map(str, self.books),
             "--from",
@@ -113,8 +113,10 @@ class Session:
             if worker.poll() is None:
                 self.kill(worker)
 
-    def tell(self, events: Iterable[Event], pause_s: float = 0.0, most: int | None = None) -> int:
-        """Send events, `most` of them, as observed now; give how many."""
+    def tell(
+        self, events: Iterable[Event], pause_s: float = 0.0, most: int | None = None, *, flush: bool = True
+    ) -> int:
+        """Send events, `most` of them, as observed now; give how many. Kafka has them by then, unless not `flush`."""
         count = 0
         for event in islice(events, most):
             now = time.time_ns()
@@ -123,7 +125,8 @@ class Session:
             count += 1
             if pause_s:
                 time.sleep(pause_s)
-        self._producer.flush()
+        if flush:
+            self._producer.flush()
         return count
 
     def tell_as_it_is(self, *events: Event) -> None:

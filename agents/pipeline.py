@@ -10,7 +10,6 @@ finds how far all agents stay quiet, lets them absorb that span, and has the nex
 from __future__ import annotations
 
 from collections import OrderedDict
-
 from collections.abc import Iterator
 
 import msgspec

@@ -71,9 +71,10 @@ def _run(
 
     books = [load_book(path) for path in paths]
     kafka = kafka_from()
-    logs.configure(name or roles[0], secrets=[kafka.password])
+    shown = name or ("live" if len(roles) > 1 else roles[0])
+    logs.configure(shown, secrets=[kafka.password])
     create_topics(kafka)
-    health = Health(name or roles[0])
+    health = Health(shown)
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_on_signal())
         stack.enter_context(serve(health, port, host))

@@ -12,7 +12,8 @@ from schemas.errors import QuorumError
 EXIT_CODES = """
 
 Exit codes: 0 done; 1 a check failed (a log diverged, a schema is out of date); 2 bad input, or what cannot be read or
-written; 3 Kafka does not answer or does not take what it is sent; 4 an agent failed and the book stopped; 130 interrupted. The log of a run that ends early is whole.
+written; 3 no answer from the cluster, or a command sent and not taken yet; 4 an agent failed and the book stopped;
+130 interrupted. The log of a run that ends early is whole.
 """
 
 app = typer.Typer(

@@ -45,7 +45,8 @@ NUMBERS = {
         VerdictFailed.cost_usd VerdictFailed.latency_ms OrderFilled.leaves_quantity
         ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility
         Clamp.before Clamp.after PositionChanged.average_price EquityMarked.gross_exposure
-        PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count""",
+        PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count
+        JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
@@ -53,7 +54,7 @@ NUMBERS = {
     "-1 to 1": "NewsVetted.sentiment TextPart.sentiment PricePart.text_sentiment",
     "0 to 100": "PricePart.rsi",
     "time": "VerdictRequested.deadline_at ConfirmationRequested.expires_at PricePart.observed_at TextPart.observed_at",
-    "time or zero": "OrderRequested.expires_at BreakerTripped.until",
+    "time or zero": "OrderRequested.expires_at BreakerTripped.until JournalProcessed.due",
     "any": """
         OrderFilled.fee NewsFlagged.move_pct BreakerTripped.limit BreakerTripped.value Clamp.value
         PositionChanged.quantity PositionChanged.realised_pnl PositionChanged.fee PositionChanged.cash

@@ -12,9 +12,11 @@ import time
 from collections.abc import Sequence
 from logging import getLogger
 
+import msgspec
+
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
-from schemas.codec import decode, decode_own
+from schemas.codec import decode_own
 from schemas.operations import StateSaved
 from streams.bookhost import BookHost
 from streams.kafka import Kafka, partition_of
@@ -117,8 +119,7 @@ class DeskPartition:
             for message in reversed(block):
                 at = int(dict(message.headers() or ()).get(OFFSET) or -1)
                 if message.key() == host.book.name.encode() and 0 <= at <= offset:
-                    saved = decode(message.value() or b"")
-                    if isinstance(saved, StateSaved) and host.restores(saved):
+                    if _restores(host, message.value() or b""):
                         return at
                     log.error("snapshot skipped: it is damaged or of another book", extra={"book": host.book.name})
         return 0
@@ -129,6 +130,15 @@ class DeskPartition:
             if host.failure is None and host.seq:
                 self._snapshots.save(host.saved(), self._offset or 0)
         self._next_snapshot = time.monotonic_ns() + SNAPSHOT_EVERY_NS
+
+
+def _restores(host: BookHost, value: bytes) -> bool:
+    """Go on from a snapshot, which its own hash guards; False where it is damaged, and nothing is changed."""
+    try:
+        saved = decode_own(value)
+    except msgspec.MsgspecError:
+        return False
+    return isinstance(saved, StateSaved) and host.restores(saved)
 
 
 def _by_book(value: bytes) -> dict[str, list[Event]]:

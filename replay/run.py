@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from agents.frame import BAR, TRADE, Frame
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
 from replay.cassette import RecordedVerdicts
@@ -28,7 +30,7 @@ from replay.prices import PriceSampler
 from replay.results import Summary
 from replay.rundir import BOOK, clear
 from replay.sources import Archive, open_archive
-from schemas.base import Event, derived_id
+from schemas.base import NS_PER_S, Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import ArchiveError, StoppedError
@@ -107,7 +109,7 @@ class Run:
         if settings.speed is not None:
             engine.pacer = WallPacer(settings.speed, show)
         try:
-            for frame in engine.run(source.frames(), archived_inputs(source)):
+            for frame in engine.run(self._frames(), archived_inputs(source)):
                 prices.take(frame, engine.now)
                 show()
         except StoppedError as error:
@@ -118,6 +120,23 @@ class Run:
         prices.write(settings.out / "prices.parquet")
         replayed_s = time.perf_counter() - began
         return self._finish(engine, log_sha256, replayed_s)
+
+    def _frames(self) -> Iterator[Frame]:
+        """Give the archive's frames. Raises ArchiveError where its bars are not of the book's length."""
+        for n, frame in enumerate(self._source.frames()):
+            if n == 0:
+                self._check_bars(frame)
+            yield frame
+
+    def _check_bars(self, frame: Frame) -> None:
+        lengths_s = frame.values[frame.kind == BAR, 5] / NS_PER_S
+        wanted_s = self.book.features.bar_s
+        if len(lengths_s) and wanted_s not in lengths_s and TRADE not in frame.kind:
+            there = ", ".join(f"{length:g} s" for length in np.unique(lengths_s))
+            raise ArchiveError(
+                f"{self.settings.archive}: holds bars of {there}, and the book's features.bar_s is {wanted_s}, so no"
+                " average would ever move; set it to the length of the bars"
+            )
 
     def _finish(self, engine: Engine, log_sha256: str, replayed_s: float) -> Summary:
         facts: dict[str, object] = {

@@ -179,6 +179,13 @@ def test_a_wrong_option_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_bars_of_another_length_than_the_books_are_refused(tmp_path: Path) -> None:
+    other = book(tmp_path, ("bar_s: 60 ", "bar_s: 300 "))
+    said = refusal("replay", other, "--archive", EXAMPLES / "archive", *DAY, "--out", tmp_path / "run")
+    assert "holds bars of 60 s" in said
+    assert "features.bar_s is 300" in said
+
+
 def test_an_unknown_instrument_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     path = book(tmp_path, ("BTC/USD@synthetic", "XRP/USD@synthetic"))
     said = refusal("replay", path, "--out", tmp_path / "run")

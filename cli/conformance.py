@@ -63,25 +63,21 @@ def executor(
     """
     from cli.books import load_book
     from streams.conformance import judge
-    from streams.orderscript import OrderScript, Settings
+    from streams.orderscript import Settings, play
 
     read = load_book(book)
     settings = Settings(
         price=_amount("--price", price, above=True), quantity=_amount("--quantity", quantity), wait_s=wait
     )
-    with (
-        _topics() as kafka,
-        _executor(kafka, run, restart_command) as restart,
-        OrderScript(kafka, read, settings, restart, _say) as script,
-    ):
-        findings = judge(*script.play())
+    with _topics() as kafka, _executor(kafka, run, restart_command) as restart:
+        findings = judge(*play(kafka, read, settings, restart, _say))
     if as_json:
         import msgspec
 
         json.dump([msgspec.to_builtins(finding) for finding in findings], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _print(findings)
+        print_findings(findings)
     if any(finding.verdict == "broken" for finding in findings):
         raise typer.Exit(BROKEN)
 
@@ -123,7 +119,7 @@ def _executor(kafka: Kafka, run: str, restart_command: str) -> Iterator[Callable
     """Have the executor started; give what restarts it, or None where nothing can."""
     environment = os.environ | {"QUORUM_KAFKA_BOOTSTRAP": kafka.bootstrap, "QUORUM_KAFKA_NAMESPACE": kafka.namespace}
     if run:
-        with _Supervised(shlex.split(run), environment) as process:
+        with Supervised(shlex.split(run), environment) as process:
             yield process.kill
         return
     where = f"topics {kafka.name('orders')} and {kafka.name('fills')} at {kafka.bootstrap}"
@@ -150,7 +146,7 @@ def _call(command: Sequence[str], environment: dict[str, str]) -> None:
         raise QuorumError(f"--restart-command {shlex.join(command)}: {error}") from None
 
 
-class _Supervised:
+class Supervised:
     """The executor as a child, with all that it starts itself; whenever it ends it is started again."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
@@ -193,7 +189,8 @@ class _Supervised:
                 self._process = self._start()
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the rules as a table, and below it what broke them, with the records, escaped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -18,7 +18,7 @@ from cli.books import load_book
 from schemas.errors import KafkaError
 from streams.conformance import RULES, judge
 from streams.kafka import ENVIRONMENT, Kafka
-from streams.orderscript import OrderScript, Settings
+from streams.orderscript import Settings, play
 from tests.integration.session import ROOT, write_live_book
 
 QUORUM = [sys.executable, "-c", "from cli.main import run; run()"]
@@ -105,28 +105,25 @@ example.Executor("kit").run()
     time.sleep(3)  # an executor that reads from the end has to be there first
     try:
         settings = Settings(price=Decimal(100), wait_s=1, start_s=8, burst=2)
-        with OrderScript(kafka, load_book(book), settings, restart) as script:
-            findings = judge(*script.play())
+        found = judge(*play(kafka, load_book(book), settings, restart))
     finally:
         running[-1].kill()
         running[-1].wait()
-    broken = {finding.rule: finding.breaches for finding in findings if finding.breaches}
+    broken = {finding.rule: finding.breaches for finding in found if finding.breaches}
     assert "restart" in broken
     assert broken["restart"][0].text == "was forgotten over the restart: it is accepted still"
 
 
 def test_an_executor_that_says_nothing_ends_the_play_early(kafka: Kafka, book: Path) -> None:
-    with OrderScript(kafka, load_book(book), Settings(price=Decimal(100), start_s=0.5)) as script:
-        played, words = script.play()
+    played, words = play(kafka, load_book(book), Settings(price=Decimal(100), start_s=0.5))
     assert len(played.sent) == 1
     assert {finding.rule for finding in judge(played, words) if finding.verdict == "broken"} == {"answer", "trade"}
 
 
 def test_it_plays_on_fresh_topics_alone(kafka: Kafka, book: Path) -> None:
     settings = Settings(price=Decimal(100), start_s=0.1)
-    with OrderScript(kafka, load_book(book), settings) as script:
-        script.play()
+    play(kafka, load_book(book), settings)
     with pytest.raises(KafkaError, match="holds records; choose another QUORUM_KAFKA_NAMESPACE"):
-        OrderScript(kafka, load_book(book), settings)
+        play(kafka, load_book(book), settings)
     with pytest.raises(KafkaError, match="never played on the live topics"):
-        OrderScript(Kafka(bootstrap=kafka.bootstrap), load_book(book), settings)
+        play(Kafka(bootstrap=kafka.bootstrap), load_book(book), settings)

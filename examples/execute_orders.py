@@ -68,6 +68,8 @@ class Executor:
         """Give all partitions of a topic."""
         name = NAMESPACE + topic
         partitions = self.consumer.list_topics(name, timeout=30).topics[name].partitions
+        if not partitions:
+            raise SystemExit(f"execute_orders.py: there is no topic {name} at {BOOTSTRAP}; the workers make it")
         return [TopicPartition(name, n, offset) for n in partitions]
 
     def history(self, topic: str) -> Iterator[Event]:

@@ -9,16 +9,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from cli.books import load_book
+from schemas.codec import decode
 from schemas.errors import KafkaError
+from schemas.execution import OrderFilled
 from streams.conformance import RULES, judge
-from streams.kafka import ENVIRONMENT, Kafka
+from streams.kafka import ENVIRONMENT, Kafka, partition_of
 from streams.orderscript import Settings, play
+from streams.reading import read_back
 from tests.integration.session import ROOT, write_live_book
 
 QUORUM = [sys.executable, "-c", "from cli.main import run; run()"]
@@ -54,6 +58,9 @@ def book(tmp_path: Path) -> Path:
 def test_the_paper_executor_keeps_the_contract(kafka: Kafka, book: Path) -> None:
     verdicts = findings(kafka, book, [*QUORUM, "worker", "executor", str(book)])
     assert verdicts == {rule.name: "kept" for rule in RULES}
+    said = [decode(message.value() or b"") for message in read_back(kafka, "fills", partition_of("kit"), 0)]
+    parts = Counter(word.order for word in said if isinstance(word, OrderFilled))
+    assert max(parts.values()) > 1, "the play shows partial fills"
 
 
 def test_the_example_in_python_keeps_the_contract(kafka: Kafka, book: Path) -> None:

@@ -12,6 +12,7 @@ from logging import getLogger
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaError as Code
 
 from schemas.errors import QuorumError
 from streams.health import Health
@@ -72,7 +73,8 @@ class Membership:
             while not stopping.is_set():
                 message = consumer.poll(POLL_S)
                 error = message.error() if message is not None else None
-                if error is not None and error.fatal():
+                # A fatal error that is read as a message does not call itself fatal, but by its code.
+                if error is not None and (error.fatal() or error.code() == Code._FATAL):  # noqa: SLF001
                     raise KafkaException(error)
         finally:
             self._end(list(self._running))

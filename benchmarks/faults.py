@@ -1,0 +1,538 @@
+"""Faults, counted: `python -m benchmarks.faults --runs 104 --seed 1 --lanes 2 [--faults kill-desk,…] [--json FILE]`.
+
+Real brokers, real workers, one fault a run at seeded points, each run with a book and a market of its own. Afterwards
+each book's log is held against what was told and against a pure fold of its journal. The table says how many inputs
+and orders were lost or doubled, and how many books came out otherwise than without a fault. Leaves with status 1 if
+there is any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from decimal import Decimal
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+
+import msgspec
+import yaml
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from rich.console import Console
+from rich.table import Table
+
+from cli.books import load_book
+from deploy.kafka.broker import Broker
+from replay.audit import audit
+from schemas.base import Event
+from schemas.book import Book
+from schemas.codec import decode_own
+from schemas.errors import QuorumError
+from schemas.execution import OrderAccepted, OrderFilled, OrderRejected, OrderRequested
+from schemas.market import BarClosed
+from schemas.topics import TOPICS
+from streams.admin import create_topics
+from streams.export import export
+from streams.kafka import MAX_MESSAGE_BYTES, Kafka, partition_of
+from streams.reading import read_back
+from streams.wire import BY_BOOK, SNAPSHOTS, unpack
+from tests.integration.session import Session, sample_events, write_live_book
+
+ROLES = ("sequencer", "desk", "gateway", "executor")
+WRITERS = ("sequencer", "desk", "executor")
+EVENTS = 300
+"""Market events told in a run."""
+PAUSE_S = 0.012
+BARS_TO_A_TEXT = 15
+SAMPLE = 1_400
+DISTURBED = 0.3
+"""Share of the events that a disturbed producer sends late, and again."""
+QUIET_S = 1.5
+"""A run has settled when nothing new came for so long."""
+BOOKS = 8
+"""Runs of a session: its workers go on from one to the next."""
+PATIENCE_S = 60.0
+"""So long after its last event a run may take until everything is answered."""
+SNAPSHOTS_EACH_SECOND = "import streams.desk; streams.desk.SNAPSHOT_EVERY_NS = 10**9"
+"""A worker's usual 30 s are longer than a run."""
+ANSWERED_AGAIN = frozenset({"verdicts", "dead-letters"})
+"""A model that is asked again may answer otherwise; the journal keeps the first. A dead letter tells its own time."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What one run came to."""
+
+    fault: str
+    seed: int
+    told: int
+    orders: int
+    settled_s: float
+    """From the last event told until everything was answered."""
+    lost: int
+    doubled: int
+    diverged: bool
+    complaints: list[str]
+
+
+class Tail:
+    """Reads on along a book's partition of the journal and of its orders."""
+
+    def __init__(self, kafka: Kafka, book: Book) -> None:
+        self._book = book
+        self._journal = kafka.name("journal")
+        self._consumer = Consumer(kafka.consumer("reader") | {"auto.offset.reset": "earliest"})
+        partition = partition_of(book.name)
+        self._consumer.assign([TopicPartition(kafka.name(topic), partition, 0) for topic in ("journal", "orders")])
+        self.inputs: set[str] = set()
+        self.ordered: set[str] = set()
+        self.answered: set[str] = set()
+
+    def read(self) -> None:
+        for message in self._consumer.consume(10_000, 0.2):
+            if message.error() is not None:
+                continue  # the broker is away; the consumer goes on by itself
+            value = message.value() or b""
+            for line in unpack(value) if message.topic() == self._journal else [value]:
+                self._take(decode_own(line))
+
+    def _take(self, event: Event) -> None:
+        if event.book != self._book.name:
+            return
+        if isinstance(event, OrderRequested):
+            self.ordered.add(event.id)
+        elif isinstance(event, OrderAccepted | OrderRejected):
+            self.answered.add(event.order)
+        else:
+            self.inputs.add(event.id)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Lane:
+    """A broker, and on it one session after the other."""
+
+    def __init__(self, folder: Path, broker: Broker) -> None:
+        self.folder, self.broker = folder, broker
+        self._sessions = 0
+
+    def run(self, plans: Sequence[tuple[str, int]]) -> list[Result]:
+        results: list[Result] = []
+        for lo in range(0, len(plans), BOOKS):
+            results += self._session(plans[lo : lo + BOOKS])
+        return results
+
+    def _session(self, plans: Sequence[tuple[str, int]]) -> list[Result]:
+        self._sessions += 1
+        folder = self.folder / f"session-{self._sessions}"
+        folder.mkdir()
+        kafka = Kafka(bootstrap=self.broker.bootstrap, namespace=f"s{self._sessions}.")
+        create_topics(kafka)
+        books = [write_book(folder / f"book{n}.yaml", n) for n in range(len(plans))]
+        house = House(self, kafka, folder, [folder / f"{book.name}.yaml" for book in books])
+        try:
+            house.session.await_("every book is on", lambda: all(map(house.session.processed, books)), PATIENCE_S)
+            runs = [Run(house, book, fault, seed).go() for book, (fault, seed) in zip(books, plans, strict=True)]
+            time.sleep(2)
+        finally:
+            house.session.close()
+        return [run.verdict(kafka, folder / f"log-{run.book.name}") for run in runs]
+
+
+class House:
+    """The workers of a session, one of each role, kept running as a supervisor would."""
+
+    def __init__(self, lane: Lane, kafka: Kafka, folder: Path, books: list[Path]) -> None:
+        self.lane, self.kafka = lane, kafka
+        self.session = Session(kafka, folder, prelude=SNAPSHOTS_EACH_SECOND)
+        self.session.books = books
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        for role in ROLES:
+            self.start(role)
+        self.restarts = 0
+
+    def start(self, role: str) -> None:
+        """Start the role's worker, which keeps its place."""
+        self._workers[role] = self.session.start("worker", role, "--worker", f"{role}-0")
+
+    def join(self, role: str) -> subprocess.Popen[bytes]:
+        """Start one more worker of a role, which leaves for good when it ends."""
+        return self.session.start("worker", role)
+
+    def kill(self, *roles: str) -> None:
+        for role in roles:
+            self._workers[role].kill()
+        for role in roles:
+            self._workers[role].wait()
+
+    def signal(self, role: str, number: int) -> None:
+        self._workers[role].send_signal(number)
+
+    def supervise(self) -> None:
+        """Start anew what has ended by itself."""
+        for role, worker in self._workers.items():
+            if worker.poll() is not None:
+                self.restarts += 1
+                self.start(role)
+
+
+class Run:
+    """One book, one market, one fault."""
+
+    def __init__(self, house: House, book: Book, fault: str, seed: int) -> None:
+        self.house, self.book, self.fault, self.seed = house, book, fault, seed
+        self.rng = Random(seed)  # noqa: S311 - it is to repeat
+        self.told: list[Event] = []
+        self.pending: list[threading.Thread] = []
+        """What must have ended before the run has."""
+        self.after: list[Callable[[], None]] = []
+        """What is to be put right when the last event has been told."""
+        self._settled_s = 0.0
+
+    def go(self) -> Run:
+        """Tell the market, with the fault in between, and wait until everything is answered."""
+        events = list(islice(market_of(self.book, self.seed), EVENTS))
+        at = sorted(self.rng.sample(range(len(events) // 10, len(events) * 9 // 10), 3))
+        steps = dict(zip(at, FAULTS[self.fault](self), strict=False))
+        for n, event in enumerate(disturbed(self.rng, events) if self.fault == "producer" else events):
+            if n in steps:
+                steps[n]()
+            self.house.session.tell([event], pause_s=PAUSE_S, flush=False)
+            if n % 50 == 0:
+                self.house.supervise()
+        self.told = events
+        for thread in self.pending:
+            thread.join()
+        for repair in self.after:
+            repair()
+        self._settle()
+        return self
+
+    def _settle(self) -> None:
+        start = quiet_since = time.monotonic()
+        tail, seen = Tail(self.house.kafka, self.book), (0, 0, 0)
+        told = {event.id for event in self.told}
+        try:
+            while time.monotonic() - start < PATIENCE_S:
+                self.house.supervise()
+                tail.read()
+                now = len(tail.inputs & told), len(tail.ordered), len(tail.answered)
+                if now != seen:
+                    seen, quiet_since = now, time.monotonic()
+                whole = told <= tail.inputs and tail.ordered <= tail.answered
+                if whole and time.monotonic() - quiet_since > QUIET_S:
+                    break
+        finally:
+            tail.close()
+        self._settled_s = quiet_since - start
+
+    def verdict(self, kafka: Kafka, folder: Path) -> Result:
+        """Hold the book's log against what was told, and against a pure fold of its journal."""
+        entries = journal_of(kafka, self.book)
+        times = Counter(entry.id for entry in entries)
+        answers = Counter(entry.order for entry in entries if isinstance(entry, OrderAccepted | OrderRejected))
+        records = list(records_of(kafka, self.book))
+        orders = {event.id for topic, event, _ in records if topic == "orders" and isinstance(event, OrderRequested)}
+        lost = [f"{event.id} is not in the journal" for event in self.told if event.id not in times]
+        lost += [f"order {order} was not answered" for order in sorted(orders) if order not in answers]
+        doubled = [f"{each} is in the journal {count} times" for each, count in times.items() if count > 1]
+        doubled += [f"order {order} was answered {count} times" for order, count in answers.items() if count > 1]
+        diverged = [*differing(records), *wrong_positions(self.book, entries, records)]
+        try:
+            export(kafka, self.book, folder)
+            audit(folder, (), self.book)
+        except QuorumError as error:
+            diverged.append(str(error))
+        return Result(
+            fault=self.fault,
+            seed=self.seed,
+            told=len(self.told),
+            orders=len(orders),
+            settled_s=round(self._settled_s, 1),
+            lost=len(lost),
+            doubled=len(doubled),
+            diverged=bool(diverged),
+            complaints=[*lost, *doubled, *diverged][:20],
+        )
+
+
+# What goes wrong. Each gives up to three steps, taken at points of the run that its seed says.
+
+
+def nothing(run: Run) -> list[Callable[[], None]]:
+    """No fault: what the others are held against."""
+    del run
+    return []
+
+
+def kill(role: str, run: Run) -> list[Callable[[], None]]:
+    """Kill -9 a worker, start it at once, and kill it once more, perhaps while it still recovers."""
+
+    def step() -> None:
+        run.house.kill(role)
+        run.house.start(role)
+
+    return [step] * run.rng.randint(1, 2)
+
+
+def kill_all(run: Run) -> list[Callable[[], None]]:
+    """Kill -9 every worker, as a power cut would."""
+
+    def step() -> None:
+        run.house.kill(*ROLES)
+        for role in ROLES:
+            run.house.start(role)
+
+    return [step]
+
+
+def restart_broker(how: str, run: Run) -> list[Callable[[], None]]:
+    """End the broker, and start it again on the same data."""
+    broker = run.house.lane.broker
+
+    def restart() -> None:
+        broker.stop() if how == "SIGTERM" else broker.kill()
+        time.sleep(run.rng.random())
+        broker.start()
+
+    def step() -> None:
+        run.pending.append(threading.Thread(target=restart))
+        run.pending[-1].start()
+
+    return [step]
+
+
+def rebalance(run: Run) -> list[Callable[[], None]]:
+    """Let 1 worker of a role become 3, then 2: one of them is killed or asked to end."""
+    role = run.rng.choice(ROLES)
+    number = run.rng.choice((signal.SIGKILL, signal.SIGTERM))
+    more: list[subprocess.Popen[bytes]] = []
+
+    def grow() -> None:
+        more.extend(run.house.join(role) for _ in range(2))
+
+    def shrink() -> None:
+        time.sleep(4)  # a worker takes so long until it has joined
+        more.pop().send_signal(number)
+
+    run.after.append(lambda: end(more))
+    return [grow, shrink]
+
+
+def end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask workers to end."""
+    for worker in workers:
+        worker.terminate()
+
+
+def hang(roles: Sequence[str], run: Run) -> list[Callable[[], None]]:
+    """Stop a worker without ending it, for longer than its session or shorter; another one stands by."""
+    role = run.rng.choice(roles)
+    hung_s = run.rng.uniform(2, 12)
+    more: list[subprocess.Popen[bytes]] = []
+
+    def wake() -> None:
+        time.sleep(hung_s)
+        run.house.signal(role, signal.SIGCONT)
+
+    def stop() -> None:
+        run.house.signal(role, signal.SIGSTOP)
+        run.pending.append(threading.Thread(target=wake))
+        run.pending[-1].start()
+
+    if role == "gateway":
+        return [stop]
+    run.after.append(lambda: end(more))
+    return [lambda: more.append(run.house.join(role)), stop]
+
+
+def refuse_snapshots(run: Run) -> list[Callable[[], None]]:
+    """Let the store of states take none, as a full disk would, and kill the desk, which then has but old ones."""
+    limit = partial(limit_snapshots, run.house.kafka)
+    run.after.append(lambda: limit(MAX_MESSAGE_BYTES))
+    return [lambda: limit(100), *kill("desk", run)]
+
+
+def limit_snapshots(kafka: Kafka, max_bytes: int) -> None:
+    """Set how large a record of the states' topic may be."""
+    entry = ConfigEntry("max.message.bytes", str(max_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, kafka.name(SNAPSHOTS), incremental_configs=[entry])
+    admin = AdminClient(kafka.client())  # it must live as long as what it promises
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+def disturbed(rng: Random, events: Sequence[Event]) -> Iterator[Event]:
+    """Let a producer send in another order, and some events again, at once or much later."""
+    late = sorted((n + (rng.randrange(60) if rng.random() < DISTURBED else 0), n) for n in range(len(events)))
+    for place, (_, n) in enumerate(late):
+        yield events[n]
+        if rng.random() < DISTURBED:
+            yield events[late[rng.randrange(place + 1)][1]]
+
+
+FAULTS: dict[str, Callable[[Run], list[Callable[[], None]]]] = {
+    "none": nothing,
+    **{f"kill-{role}": partial(kill, role) for role in ROLES},
+    "kill-all": kill_all,
+    "broker-SIGTERM": partial(restart_broker, "SIGTERM"),
+    "broker-SIGKILL": partial(restart_broker, "SIGKILL"),
+    "producer": nothing,
+    "rebalance": rebalance,
+    "snapshots": refuse_snapshots,
+    "hang-gateway": partial(hang, ["gateway"]),
+    "hang-writer": partial(hang, WRITERS),
+}
+
+
+# What is told
+
+
+def write_book(path: Path, n: int) -> Book:
+    """Write a book with an instrument and texts of its own."""
+    write_live_book(path, f"book{n}", (f"C{n}/USD@synthetic",))
+    settings = yaml.safe_load(path.read_text("utf-8"))
+    settings["text"]["keys"] = [f"C{n}"]
+    # So that it changes its mind every few bars and asks every second, and no vote forbids it to trade.
+    settings["features"] = {"ema_fast": 1, "ema_slow": 2}
+    settings["analysts"]["deadline_s"] = 1
+    settings["consensus"]["agree"] = 3
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return load_book(path)
+
+
+def market_of(book: Book, seed: int) -> Iterator[Event]:
+    """Give the sample's market as if it were the book's, with a text every so often; the seed says where it begins."""
+    sample = list(sample_events(write_live_book(Path(mkdtemp()) / "sample.yaml", "sample"), SAMPLE))
+    bars = [event for event in sample if isinstance(event, BarClosed)]
+    texts = [event for event in sample if not isinstance(event, BarClosed)]
+    (instrument,) = book.instruments
+    for n, event in enumerate(bars[Random(seed).randrange(SAMPLE - EVENTS) :]):  # noqa: S311 - it is to repeat
+        yield msgspec.structs.replace(event, id=event.id.replace(event.key, instrument.id), key=instrument.id)
+        if n % BARS_TO_A_TEXT == 0:
+            text = texts[n // BARS_TO_A_TEXT % len(texts)]
+            yield msgspec.structs.replace(text, id=f"{book.name}/{n}/{text.id}", key=book.text.keys[0])
+
+
+# What is held against what
+
+
+def journal_of(kafka: Kafka, book: Book) -> list[Event]:
+    """Read a book's whole journal."""
+    records = read_back(kafka, "journal", partition_of(book.name), 0)
+    entries = (decode_own(line) for record in records for line in unpack(record.value() or b""))
+    return [entry for entry in entries if entry.book == book.name]
+
+
+def records_of(kafka: Kafka, book: Book) -> Iterator[tuple[str, Event, bytes]]:
+    """Read what every topic holds of a book, but for the journal and what may be said twice."""
+    for topic in TOPICS:
+        if topic.name == "journal" or topic.name in ANSWERED_AGAIN:
+            continue
+        only = topic.name in BY_BOOK or topic.name == "fills"
+        for partition in [partition_of(book.name)] if only else range(topic.partitions):
+            for record in read_back(kafka, topic.name, partition, 0):
+                value = record.value() or b""
+                event = decode_own(value)
+                if event.book == book.name:
+                    yield topic.name, event, value
+
+
+def differing(records: Sequence[tuple[str, Event, bytes]]) -> list[str]:
+    """Name the ids that stand on a topic with two contents."""
+    first: dict[tuple[str, str], bytes] = {}
+    return [
+        f"{topic}: {type(event).__name__} {event.id} stands there with two contents"
+        for topic, event, value in records
+        if first.setdefault((topic, event.id), value) != value
+    ]
+
+
+def wrong_positions(book: Book, entries: Sequence[Event], records: Sequence[tuple[str, Event, bytes]]) -> list[str]:
+    """Add up the journal's fills, and compare quantity and cash with what the desk said last."""
+    quantity, cash, last_seq = Decimal(0), book.cash, 0
+    for entry in entries:
+        if isinstance(entry, OrderFilled):
+            change = entry.quantity if entry.side == "buy" else -entry.quantity
+            quantity += change
+            cash -= change * entry.price + entry.fee
+            last_seq = entry.seq
+    said = {event.seq: event for topic, event, _ in records if type(event).__name__ == "PositionChanged"}
+    if not last_seq:
+        return [f"positions without fills: {len(said)}"] if said else []
+    last = said.get(last_seq)
+    if last is None:
+        return [f"the desk said nothing on the fill at journal entry {last_seq}"]
+    if (last.quantity, last.cash) != (quantity, cash):  # type: ignore[attr-defined]
+        return [f"the desk holds {last.quantity} and {last.cash}, its fills come to {quantity} and {cash}"]  # type: ignore[attr-defined]
+    return []
+
+
+# The table
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print one line a fault, and every complaint."""
+    table = Table(title="Faults, counted")
+    for name in ("fault", "runs", "inputs", "orders", "lost", "doubled", "diverged", "settled (max, s)"):
+        table.add_column(name, justify="left" if name == "fault" else "right")
+    for fault in (*FAULTS, "all"):
+        mine = [result for result in results if fault in {result.fault, "all"}]
+        if mine:
+            sums = [sum(getattr(result, name) for result in mine) for name in ("told", "orders", "lost", "doubled")]
+            longest = max(result.settled_s for result in mine)
+            diverged = sum(result.diverged for result in mine)
+            table.add_row(fault, *(f"{each:,}" for each in (len(mine), *sums, diverged)), f"{longest:.1f}")
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    for result in results:
+        for complaint in result.complaints:
+            print(f"{result.fault}, seed {result.seed}: {complaint}")
+
+
+def measure(plans: Sequence[tuple[str, int]], lanes: int, folder: Path) -> list[Result]:
+    """Run the plans, fault and seed each, on so many brokers at a time."""
+    with ExitStack() as stack:
+        brokers = [stack.enter_context(Broker(folder / f"lane-{n}" / "kafka")) for n in range(lanes)]
+        pool = stack.enter_context(ThreadPoolExecutor(lanes))
+        work = [
+            pool.submit(Lane(folder / f"lane-{n}", broker).run, plans[n::lanes]) for n, broker in enumerate(brokers)
+        ]
+        return [result for each in work for result in each.result()]
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=len(FAULTS), help="in turns over the faults")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; the next has the next")
+    parser.add_argument("--faults", default=",".join(FAULTS), help="some of the faults, by comma")
+    parser.add_argument("--lanes", type=int, default=2, help="runs at a time, each on a broker of its own")
+    parser.add_argument("--json", type=Path, help="file to write with every run")
+    given = parser.parse_args()
+    names = given.faults.split(",")
+    if unknown := sorted(set(names) - FAULTS.keys()):
+        parser.error(f"no such fault: {unknown[0]}; there are {', '.join(FAULTS)}")
+    plans = [(names[n % len(names)], given.seed + n) for n in range(given.runs)]
+    folder = Path(mkdtemp(prefix="quorum-faults-"))
+    results = measure(plans, given.lanes, folder)
+    show(results)
+    if given.json:
+        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    bad = any(result.lost or result.doubled or result.diverged for result in results)
+    print(f"logs in {folder}")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -98,15 +98,20 @@ def fill(kafka: Kafka, events: int) -> None:
     producer.flush()
 
 
-@contextmanager
-def running(kafka: Kafka, *commands: list[str]) -> Iterator[None]:
-    """Run programs of this project against a namespace, and end them."""
-    environment = {
+def worker_environment(kafka: Kafka) -> dict[str, str]:
+    """Tell a program of this project where its Kafka is."""
+    return {
         **os.environ,
         f"{ENVIRONMENT}BOOTSTRAP": kafka.bootstrap,
         f"{ENVIRONMENT}NAMESPACE": kafka.namespace,
         "PYTHONPATH": str(ROOT),
     }
+
+
+@contextmanager
+def running(kafka: Kafka, *commands: list[str]) -> Iterator[None]:
+    """Run programs of this project against a namespace, and end them."""
+    environment = worker_environment(kafka)
     with ExitStack() as stack:
         for command in commands:
             worker = subprocess.Popen(  # noqa: S603 - our own programs

@@ -127,11 +127,10 @@ class Lane:
         self.folder, self.broker = folder, broker
         self._sessions = 0
 
-    def run(self, plans: Sequence[tuple[str, int]]) -> list[Result]:
-        results: list[Result] = []
+    def run(self, plans: Sequence[tuple[str, int]], report: Callable[[list[Result]], None]) -> None:
+        """Carry out plans, and report what each session came to."""
         for lo in range(0, len(plans), BOOKS):
-            results += self._session(plans[lo : lo + BOOKS])
-        return results
+            report(self._session(plans[lo : lo + BOOKS]))
 
     def _session(self, plans: Sequence[tuple[str, int]]) -> list[Result]:
         self._sessions += 1
@@ -500,15 +499,17 @@ def show(results: Sequence[Result]) -> None:
             print(f"{result.fault}, seed {result.seed}: {complaint}")
 
 
-def measure(plans: Sequence[tuple[str, int]], lanes: int, folder: Path) -> list[Result]:
-    """Run the plans, fault and seed each, on so many brokers at a time."""
+def measure(plans: Sequence[tuple[str, int]], lanes: int, folder: Path, report: Callable[[list[Result]], None]) -> None:
+    """Carry out plans, fault and seed each, on so many brokers at a time."""
     with ExitStack() as stack:
         brokers = [stack.enter_context(Broker(folder / f"lane-{n}" / "kafka")) for n in range(lanes)]
         pool = stack.enter_context(ThreadPoolExecutor(lanes))
         work = [
-            pool.submit(Lane(folder / f"lane-{n}", broker).run, plans[n::lanes]) for n, broker in enumerate(brokers)
+            pool.submit(Lane(folder / f"lane-{n}", broker).run, plans[n::lanes], report)
+            for n, broker in enumerate(brokers)
         ]
-        return [result for each in work for result in each.result()]
+        for each in work:
+            each.result()
 
 
 def main() -> int:
@@ -525,10 +526,17 @@ def main() -> int:
         parser.error(f"no such fault: {unknown[0]}; there are {', '.join(FAULTS)}")
     plans = [(names[n % len(names)], given.seed + n) for n in range(given.runs)]
     folder = Path(mkdtemp(prefix="quorum-faults-"))
-    results = measure(plans, given.lanes, folder)
-    show(results)
-    if given.json:
-        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    results: list[Result] = []
+
+    def report(more: list[Result]) -> None:
+        results.extend(more)
+        if given.json:
+            given.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+
+    try:
+        measure(plans, given.lanes, folder, report)
+    finally:
+        show(results)
     bad = any(result.lost or result.doubled or result.diverged for result in results)
     print(f"logs in {folder}")
     return int(bad)

@@ -70,6 +70,10 @@ ANSWERED_AGAIN = frozenset({"verdicts", "dead-letters"})
 """A model that is asked again may answer otherwise; the journal keeps the first. A dead letter tells its own time."""
 
 
+EXECUTOR = "executor/"
+"""Begins the keys of the executor's own states, which tell how far it had read at that moment."""
+
+
 class Result(msgspec.Struct, frozen=True):
     """What one run came to."""
 
@@ -238,12 +242,13 @@ class Run:
 
     def verdict(self, kafka: Kafka, folder: Path) -> Result:
         """Hold the book's log against what was told, and against a pure fold of its journal."""
-        entries = journal_of(kafka, self.book)
+        records = list(records_of(kafka, self.book))
+        processed = max((event.seq for topic, event, _ in records if topic == "progress"), default=0)
+        entries = [entry for entry in journal_of(kafka, self.book) if entry.seq <= processed]
         times = Counter(entry.id for entry in entries)
         answers = Counter(entry.order for entry in entries if isinstance(entry, OrderAccepted | OrderRejected))
-        records = list(records_of(kafka, self.book))
         orders = {event.id for topic, event, _ in records if topic == "orders" and isinstance(event, OrderRequested)}
-        lost = [f"{event.id} is not in the journal" for event in self.told if event.id not in times]
+        lost = [f"{event.id} was not journaled and processed" for event in self.told if event.id not in times]
         lost += [f"order {order} was not answered" for order in sorted(orders) if order not in answers]
         doubled = [f"{each} is in the journal {count} times" for each, count in times.items() if count > 1]
         doubled += [f"order {order} was answered {count} times" for order, count in answers.items() if count > 1]
@@ -444,7 +449,7 @@ def records_of(kafka: Kafka, book: Book) -> Iterator[tuple[str, Event, bytes]]:
             for record in read_back(kafka, topic.name, partition, 0):
                 value = record.value() or b""
                 event = decode_own(value)
-                if event.book == book.name:
+                if event.book == book.name and not event.key.startswith(EXECUTOR):
                     yield topic.name, event, value
 
 

@@ -38,9 +38,11 @@ from replay.audit import audit
 from schemas.base import Event
 from schemas.book import Book
 from schemas.codec import decode_own
+from schemas.control import ClockTicked
 from schemas.errors import QuorumError
 from schemas.execution import OrderAccepted, OrderFilled, OrderRejected, OrderRequested
 from schemas.market import BarClosed
+from schemas.operations import JournalProcessed
 from schemas.topics import TOPICS
 from streams.admin import create_topics
 from streams.export import export
@@ -60,6 +62,7 @@ DISTURBED = 0.3
 """Share of the events that a disturbed producer sends late, and again."""
 QUIET_S = 1.5
 """A run has settled when nothing new came for so long."""
+FOLLOWED = ("journal", "orders", "progress")
 BOOKS = 8
 """Runs of a session: its workers go on from one to the next."""
 PATIENCE_S = 60.0
@@ -90,15 +93,17 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Tail:
-    """Reads on along a book's partition of the journal and of its orders."""
+    """Reads on along a book's partition of the journal, its orders and what its desk has processed."""
 
     def __init__(self, kafka: Kafka, book: Book) -> None:
         self._book = book
         self._journal = kafka.name("journal")
         self._consumer = Consumer(kafka.consumer("reader") | {"auto.offset.reset": "earliest"})
         partition = partition_of(book.name)
-        self._consumer.assign([TopicPartition(kafka.name(topic), partition, 0) for topic in ("journal", "orders")])
+        self._consumer.assign([TopicPartition(kafka.name(topic), partition, 0) for topic in FOLLOWED])
         self.inputs: set[str] = set()
+        self.seq = self.processed = 0
+        """The last entry but for the clock's, and the last that the desk has taken."""
         self.ordered: set[str] = set()
         self.answered: set[str] = set()
 
@@ -117,8 +122,11 @@ class Tail:
             self.ordered.add(event.id)
         elif isinstance(event, OrderAccepted | OrderRejected):
             self.answered.add(event.order)
-        else:
-            self.inputs.add(event.id)
+        elif isinstance(event, JournalProcessed):
+            self.processed = max(self.processed, event.seq)
+        if event.seq > self.seq and not isinstance(event, ClockTicked | JournalProcessed):
+            self.seq = event.seq
+        self.inputs.add(event.id)
 
     def close(self) -> None:
         self._consumer.close()
@@ -230,10 +238,10 @@ class Run:
             while time.monotonic() - start < PATIENCE_S:
                 self.house.supervise()
                 tail.read()
-                now = len(tail.inputs & told), len(tail.ordered), len(tail.answered)
+                now = len(tail.inputs & told), len(tail.answered), tail.seq
                 if now != seen:
                     seen, quiet_since = now, time.monotonic()
-                whole = told <= tail.inputs and tail.ordered <= tail.answered
+                whole = told <= tail.inputs and tail.ordered <= tail.answered and tail.seq <= tail.processed
                 if whole and time.monotonic() - quiet_since > QUIET_S:
                     break
         finally:

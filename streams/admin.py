@@ -50,10 +50,12 @@ def create_topics(kafka: Kafka, *, replication: int | None = None) -> list[str]:
         for topic in TOPICS
         if kafka.name(topic.name) not in there
     ]
+    made: list[str] = []
     if missing:
-        cluster.finish("create", cluster.admin.create_topics(missing, operation_timeout=DONE_S))
-        cluster.wait_until(lambda now: all(now.get(new.topic) == new.num_partitions for new in missing))
-    return [new.topic for new in missing]
+        made = cluster.finish("create", cluster.admin.create_topics(missing, operation_timeout=DONE_S))
+        cluster.wait_until(lambda now: all(now.get(new.topic) for new in missing))
+        _check(kafka, cluster.partitions()[0])  # what another has made meanwhile
+    return made
 
 
 def delete_topics(kafka: Kafka) -> list[str]:
@@ -103,17 +105,20 @@ class _Cluster:
             ) from None
         return {name: len(topic.partitions) for name, topic in found.topics.items()}, len(found.brokers)
 
-    def finish(self, verb: str, futures: Mapping[str, Future[None]]) -> None:
-        """Wait for the answers to a change of topics."""
+    def finish(self, verb: str, futures: Mapping[str, Future[None]]) -> list[str]:
+        """Wait for the answers to a change of topics; give those that it was this change that changed."""
+        changed = []
         for name, future in futures.items():
             try:
                 future.result()
+                changed.append(name)
             except KafkaException as error:
                 reason = error.args[0]
                 # Another worker that starts at the same time does the same.
                 if reason.name() not in {"TOPIC_ALREADY_EXISTS", "UNKNOWN_TOPIC_OR_PART"}:
                     where = f"Kafka at {self._kafka.bootstrap}"
                     raise KafkaError(f"{where} did not {verb} topic {name}: {reason.str()}") from None
+        return changed
 
     def wait_until(self, done: Callable[[Mapping[str, int]], bool]) -> None:
         """Wait until the brokers' picture has caught up with what the controller did."""

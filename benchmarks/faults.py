@@ -9,7 +9,6 @@ there is any.
 from __future__ import annotations
 
 import argparse
-import signal
 import subprocess
 import sys
 import threading
@@ -18,8 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from decimal import Decimal
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -28,10 +25,11 @@ from tempfile import mkdtemp
 import msgspec
 import yaml
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.fault_count import differing, journal_of, records_of, wrong_positions
+from benchmarks.fault_kinds import FAULTS, ROLES, disturbed
 from cli.books import load_book
 from deploy.kafka.broker import Broker
 from replay.audit import audit
@@ -40,26 +38,20 @@ from schemas.book import Book
 from schemas.codec import decode_own
 from schemas.control import ClockTicked
 from schemas.errors import QuorumError
-from schemas.execution import OrderAccepted, OrderFilled, OrderRejected, OrderRequested
+from schemas.execution import OrderAccepted, OrderRejected, OrderRequested
 from schemas.market import BarClosed
 from schemas.operations import JournalProcessed
-from schemas.topics import TOPICS
 from streams.admin import create_topics
 from streams.export import export
-from streams.kafka import MAX_MESSAGE_BYTES, Kafka, partition_of
-from streams.reading import read_back
-from streams.wire import BY_BOOK, SNAPSHOTS, unpack
+from streams.kafka import Kafka, partition_of
+from streams.wire import unpack
 from tests.integration.session import Session, sample_events, write_live_book
 
-ROLES = ("sequencer", "desk", "gateway", "executor")
-WRITERS = ("sequencer", "desk", "executor")
 EVENTS = 300
 """Market events told in a run."""
 PAUSE_S = 0.012
 BARS_TO_A_TEXT = 15
 SAMPLE = 1_400
-DISTURBED = 0.3
-"""Share of the events that a disturbed producer sends late, and again."""
 QUIET_S = 1.5
 """A run has settled when nothing new came for so long."""
 FOLLOWED = ("journal", "orders", "progress")
@@ -69,12 +61,6 @@ PATIENCE_S = 60.0
 """So long after its last event a run may take until everything is answered."""
 SNAPSHOTS_EACH_SECOND = "import streams.desk; streams.desk.SNAPSHOT_EVERY_NS = 10**9"
 """A worker's usual 30 s are longer than a run."""
-ANSWERED_AGAIN = frozenset({"verdicts", "dead-letters"})
-"""A model that is asked again may answer otherwise; the journal keeps the first. A dead letter tells its own time."""
-
-
-EXECUTOR = "executor/"
-"""Begins the keys of the executor's own states, which tell how far it had read at that moment."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -279,135 +265,6 @@ class Run:
         )
 
 
-# What goes wrong. Each gives up to three steps, taken at points of the run that its seed says.
-
-
-def nothing(run: Run) -> list[Callable[[], None]]:
-    """No fault: what the others are held against."""
-    del run
-    return []
-
-
-def kill(role: str, run: Run) -> list[Callable[[], None]]:
-    """Kill -9 a worker, start it at once, and kill it once more, perhaps while it still recovers."""
-
-    def step() -> None:
-        run.house.kill(role)
-        run.house.start(role)
-
-    return [step] * run.rng.randint(1, 2)
-
-
-def kill_all(run: Run) -> list[Callable[[], None]]:
-    """Kill -9 every worker, as a power cut would."""
-
-    def step() -> None:
-        run.house.kill(*ROLES)
-        for role in ROLES:
-            run.house.start(role)
-
-    return [step]
-
-
-def restart_broker(how: str, run: Run) -> list[Callable[[], None]]:
-    """End the broker, and start it again on the same data."""
-    broker = run.house.lane.broker
-
-    def restart() -> None:
-        broker.stop() if how == "SIGTERM" else broker.kill()
-        time.sleep(run.rng.random())
-        broker.start()
-
-    def step() -> None:
-        run.pending.append(threading.Thread(target=restart))
-        run.pending[-1].start()
-
-    return [step]
-
-
-def rebalance(run: Run) -> list[Callable[[], None]]:
-    """Let 1 worker of a role become 3, then 2: one of them is killed or asked to end."""
-    role = run.rng.choice(ROLES)
-    number = run.rng.choice((signal.SIGKILL, signal.SIGTERM))
-    more: list[subprocess.Popen[bytes]] = []
-
-    def grow() -> None:
-        more.extend(run.house.join(role) for _ in range(2))
-
-    def shrink() -> None:
-        time.sleep(4)  # a worker takes so long until it has joined
-        more.pop().send_signal(number)
-
-    run.after.append(lambda: end(more))
-    return [grow, shrink]
-
-
-def end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask workers to end."""
-    for worker in workers:
-        worker.terminate()
-
-
-def hang(roles: Sequence[str], run: Run) -> list[Callable[[], None]]:
-    """Stop a worker without ending it, for longer than its session or shorter; another one stands by."""
-    role = run.rng.choice(roles)
-    hung_s = run.rng.uniform(2, 12)
-    more: list[subprocess.Popen[bytes]] = []
-
-    def wake() -> None:
-        time.sleep(hung_s)
-        run.house.signal(role, signal.SIGCONT)
-
-    def stop() -> None:
-        run.house.signal(role, signal.SIGSTOP)
-        run.pending.append(threading.Thread(target=wake))
-        run.pending[-1].start()
-
-    if role == "gateway":
-        return [stop]
-    run.after.append(lambda: end(more))
-    return [lambda: more.append(run.house.join(role)), stop]
-
-
-def refuse_snapshots(run: Run) -> list[Callable[[], None]]:
-    """Let the store of states take none, as a full disk would, and kill the desk, which then has but old ones."""
-    limit = partial(limit_snapshots, run.house.kafka)
-    run.after.append(lambda: limit(MAX_MESSAGE_BYTES))
-    return [lambda: limit(100), *kill("desk", run)]
-
-
-def limit_snapshots(kafka: Kafka, max_bytes: int) -> None:
-    """Set how large a record of the states' topic may be."""
-    entry = ConfigEntry("max.message.bytes", str(max_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, kafka.name(SNAPSHOTS), incremental_configs=[entry])
-    admin = AdminClient(kafka.client())  # it must live as long as what it promises
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(30)
-
-
-def disturbed(rng: Random, events: Sequence[Event]) -> Iterator[Event]:
-    """Let a producer send in another order, and some events again, at once or much later."""
-    late = sorted((n + (rng.randrange(60) if rng.random() < DISTURBED else 0), n) for n in range(len(events)))
-    for place, (_, n) in enumerate(late):
-        yield events[n]
-        if rng.random() < DISTURBED:
-            yield events[late[rng.randrange(place + 1)][1]]
-
-
-FAULTS: dict[str, Callable[[Run], list[Callable[[], None]]]] = {
-    "none": nothing,
-    **{f"kill-{role}": partial(kill, role) for role in ROLES},
-    "kill-all": kill_all,
-    "broker-SIGTERM": partial(restart_broker, "SIGTERM"),
-    "broker-SIGKILL": partial(restart_broker, "SIGKILL"),
-    "producer": nothing,
-    "rebalance": rebalance,
-    "snapshots": refuse_snapshots,
-    "hang-gateway": partial(hang, ["gateway"]),
-    "hang-writer": partial(hang, WRITERS),
-}
-
-
 # What is told
 
 
@@ -435,60 +292,6 @@ def market_of(book: Book, seed: int) -> Iterator[Event]:
         if n % BARS_TO_A_TEXT == 0:
             text = texts[n // BARS_TO_A_TEXT % len(texts)]
             yield msgspec.structs.replace(text, id=f"{book.name}/{n}/{text.id}", key=book.text.keys[0])
-
-
-# What is held against what
-
-
-def journal_of(kafka: Kafka, book: Book) -> list[Event]:
-    """Read a book's whole journal."""
-    records = read_back(kafka, "journal", partition_of(book.name), 0)
-    entries = (decode_own(line) for record in records for line in unpack(record.value() or b""))
-    return [entry for entry in entries if entry.book == book.name]
-
-
-def records_of(kafka: Kafka, book: Book) -> Iterator[tuple[str, Event, bytes]]:
-    """Read what every topic holds of a book, but for the journal and what may be said twice."""
-    for topic in TOPICS:
-        if topic.name == "journal" or topic.name in ANSWERED_AGAIN:
-            continue
-        only = topic.name in BY_BOOK or topic.name == "fills"
-        for partition in [partition_of(book.name)] if only else range(topic.partitions):
-            for record in read_back(kafka, topic.name, partition, 0):
-                value = record.value() or b""
-                event = decode_own(value)
-                if event.book == book.name and not event.key.startswith(EXECUTOR):
-                    yield topic.name, event, value
-
-
-def differing(records: Sequence[tuple[str, Event, bytes]]) -> list[str]:
-    """Name the ids that stand on a topic with two contents."""
-    first: dict[tuple[str, str], bytes] = {}
-    return [
-        f"{topic}: {type(event).__name__} {event.id} stands there with two contents"
-        for topic, event, value in records
-        if first.setdefault((topic, event.id), value) != value
-    ]
-
-
-def wrong_positions(book: Book, entries: Sequence[Event], records: Sequence[tuple[str, Event, bytes]]) -> list[str]:
-    """Add up the journal's fills, and compare quantity and cash with what the desk said last."""
-    quantity, cash, last_seq = Decimal(0), book.cash, 0
-    for entry in entries:
-        if isinstance(entry, OrderFilled):
-            change = entry.quantity if entry.side == "buy" else -entry.quantity
-            quantity += change
-            cash -= change * entry.price + entry.fee
-            last_seq = entry.seq
-    said = {event.seq: event for topic, event, _ in records if type(event).__name__ == "PositionChanged"}
-    if not last_seq:
-        return [f"positions without fills: {len(said)}"] if said else []
-    last = said.get(last_seq)
-    if last is None:
-        return [f"the desk said nothing on the fill at journal entry {last_seq}"]
-    if (last.quantity, last.cash) != (quantity, cash):  # type: ignore[attr-defined]
-        return [f"the desk holds {last.quantity} and {last.cash}, its fills come to {quantity} and {cash}"]  # type: ignore[attr-defined]
-    return []
 
 
 # The table

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from benchmarks.faults import differing, disturbed, wrong_positions
+from benchmarks.fault_count import differing, wrong_positions
+from benchmarks.fault_kinds import disturbed
 from cli.books import load_book
 from schemas.accounting import PositionChanged
 from schemas.base import Event

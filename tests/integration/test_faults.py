@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException
 
-from benchmarks.faults import Lane, Result, limit_snapshots
+from benchmarks.fault_kinds import limit_snapshots
+from benchmarks.faults import Lane, Result
 from deploy.kafka.broker import Broker
 from schemas.base import market_id
 from schemas.book import Book

@@ -12,18 +12,15 @@ import time
 from collections.abc import Sequence
 from logging import getLogger
 
-import msgspec
-
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.codec import decode_own
-from schemas.operations import StateSaved
 from streams.bookhost import BookHost
 from streams.kafka import Kafka, partition_of
 from streams.metrics import DeskMeter
 from streams.publisher import Publisher
 from streams.reading import newest_first, read_back
-from streams.snapshots import Snapshots
+from streams.snapshots import Snapshots, state_of
 from streams.wire import JOURNAL, OFFSET, SNAPSHOTS, unpack
 
 SNAPSHOT_EVERY_NS = 30 * NS_PER_S
@@ -119,7 +116,8 @@ class DeskPartition:
             for message in reversed(block):
                 at = int(dict(message.headers() or ()).get(OFFSET) or -1)
                 if message.key() == host.book.name.encode() and 0 <= at <= offset:
-                    if _restores(host, message.value() or b""):
+                    saved = state_of(message.value() or b"")
+                    if saved is not None and host.restores(saved):
                         return at
                     log.error("snapshot skipped: it is damaged or of another book", extra={"book": host.book.name})
         return 0
@@ -130,15 +128,6 @@ class DeskPartition:
             if host.failure is None and host.seq:
                 self._snapshots.save(host.saved(), self._offset or 0)
         self._next_snapshot = time.monotonic_ns() + SNAPSHOT_EVERY_NS
-
-
-def _restores(host: BookHost, value: bytes) -> bool:
-    """Go on from a snapshot, which its own hash guards; False where it is damaged, and nothing is changed."""
-    try:
-        saved = decode_own(value)
-    except msgspec.MsgspecError:
-        return False
-    return isinstance(saved, StateSaved) and host.restores(saved)
 
 
 def _by_book(value: bytes) -> dict[str, list[Event]]:

@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import Any, cast
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from agents.agent import NEVER
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.codec import decode_own, encode
-from schemas.operations import JournalProcessed, StateSaved
+from schemas.operations import JournalProcessed
 from streams import metrics
 from streams.kafka import Kafka, partition_of
 from streams.paper import Offsets, Order, PaperBook, snapshot_key
 from streams.reading import bounds, newest_first, read_back
+from streams.snapshots import state_of
 from streams.wire import JOURNAL, SNAPSHOTS, headers_of, unpack
 
 ORDERS, PROGRESS, FILLS = "orders", "progress", "fills"
@@ -108,7 +108,8 @@ class PaperExecutor:
             for message in reversed(block):
                 book = wanted.get(message.key() or b"")
                 if book is not None:
-                    if _restores(book, message):
+                    saved = state_of(message.value() or b"")
+                    if saved is not None and book.restores(saved):
                         del wanted[snapshot_key(book.book.name).encode()]
                     else:
                         log.error("snapshot skipped: it is damaged", extra={"book": book.book.name})
@@ -199,11 +200,3 @@ class PaperExecutor:
                 headers=headers_of(event),
             )
         producer.commit_transaction(TIMEOUT_S)
-
-
-def _restores(book: PaperBook, message: Message) -> bool:
-    try:
-        saved = decode_own(message.value() or b"")
-    except msgspec.MsgspecError:
-        return False
-    return isinstance(saved, StateSaved) and book.restores(saved)

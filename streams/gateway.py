@@ -31,7 +31,6 @@ from streams.publisher import Publisher
 
 GROUP = "gateway"
 REQUESTS = "verdict-requests"
-SESSION_MS = 8_000
 MAX_TURN = 200
 REMEMBERED_ANSWERS = 20_000
 """So many requests back one that is sent again is known to be answered."""
@@ -115,16 +114,7 @@ class Gateway:
         In a rehearsal, raises what `ReplayGateway.answer` raises.
         """
         self._publisher = Publisher(self._kafka)
-        self._consumer = Consumer(
-            self._kafka.consumer(
-                GROUP,
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 4,
-                partition_assignment_strategy="cooperative-sticky",
-                **({"group_instance_id": f"{self._kafka.name(GROUP)}-{self._worker}"} if self._worker else {}),
-            )
-            | {"auto.offset.reset": "earliest"}
-        )
+        self._consumer = Consumer(self._kafka.member(GROUP, self._worker, "earliest"))
         topic = self._kafka.name(REQUESTS)
         self._consumer.subscribe([topic], on_assign=self._given, on_revoke=self._revoked, on_lost=self._lost)
         try:

@@ -19,6 +19,8 @@ from schemas.topics import PARTITIONS
 ENVIRONMENT = "QUORUM_KAFKA_"
 CLIENT_LOG = getLogger("librdkafka")
 """What the clients say themselves goes where all logs go, not raw to standard error."""
+SESSION_MS = 8_000
+"""A worker that is silent for so long has lost its partitions."""
 MAX_MESSAGE_BYTES = 16_000_000
 """Of what the workers send: a snapshot is the largest."""
 
@@ -79,6 +81,19 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
             logger=CLIENT_LOG,
             **settings,
         )
+
+    def member(self, group: str, worker: str, reset: str) -> dict[str, Any]:
+        """Give the settings of a consumer that shares partitions with its group; `worker` keeps a named one's place.
+
+        `reset` is where a partition without a position begins: earliest or latest.
+        """
+        return self.consumer(
+            group,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=SESSION_MS // 4,
+            partition_assignment_strategy="cooperative-sticky",
+            **({"group_instance_id": f"{self.name(group)}-{worker}"} if worker else {}),
+        ) | {"auto.offset.reset": reset}
 
     def producer(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
         """Give the settings of an idempotent producer that sends at once.

@@ -18,8 +18,6 @@ from schemas.errors import QuorumError
 from streams.health import Health
 from streams.kafka import Kafka
 
-SESSION_MS = 8_000
-"""A worker that is silent for so long has lost its partitions."""
 POLL_S = 0.2
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -56,16 +54,7 @@ class Membership:
 
     def run(self, stopping: threading.Event) -> None:
         """Take part until `stopping` is set; then every part has ended."""
-        consumer = Consumer(
-            self._kafka.consumer(
-                self._group,
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 4,
-                partition_assignment_strategy="cooperative-sticky",
-                **({"group_instance_id": f"{self._kafka.name(self._group)}-{self._worker}"} if self._worker else {}),
-            )
-            | {"auto.offset.reset": "latest"}
-        )
+        consumer = Consumer(self._kafka.member(self._group, self._worker, "latest"))
         consumer.subscribe(
             [self._kafka.name(self._topic)], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken
         )

@@ -60,7 +60,6 @@ class Sequencer:
         self._offsets: dict[str, dict[str, int]] = {}
         self._last: dict[str, int] = dict.fromkeys(self._books, 0)
         self._next_tick = 0
-        self._frames: list[tuple[list[bytes], int]] = []
         self._refused: list[RecordRefused] = []
         self._meter = SequencerMeter(partition)
         self.entries = 0

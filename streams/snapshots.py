@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from logging import getLogger
 
+import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from schemas.codec import encode
+from schemas.codec import decode_own, encode
 from schemas.operations import StateSaved
 from streams import metrics
 from streams.kafka import Kafka, partition_of
@@ -18,6 +19,15 @@ from streams.wire import OFFSET, SNAPSHOTS, headers_of, key_of
 
 GIVE_UP_MS = 20_000
 log = getLogger("quorum.snapshots")
+
+
+def state_of(value: bytes) -> StateSaved | None:
+    """Read a state's record, whatever its size; None where it is damaged. Its own hash guards the state itself."""
+    try:
+        saved = decode_own(value)
+    except msgspec.MsgspecError:
+        return None
+    return saved if isinstance(saved, StateSaved) else None
 
 
 class Snapshots:

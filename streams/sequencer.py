@@ -1,7 +1,7 @@
 """The sequencer: merges the input topics into the journal of its partition, in one transaction a turn.
 
 The journal's newest record says how far each input was taken, so a new sequencer goes on where the last transaction
-that was committed ended: no input is lost, none is taken twice. Its transactional id shuts out a sequencer that was
+that was committed ended: no input is lost, none is taken twice. Its transactional ids shut out a sequencer that was
 thought dead. What is refused goes to the dead letters in the same transaction.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
@@ -32,6 +33,9 @@ INPUTS = tuple(topic for topic in TOPICS if topic.is_input)
 MAX_TURN = 5_000
 """Records taken in one transaction."""
 MAX_FRAME_BYTES = 400_000
+PRODUCERS = 3
+"""Transactional producers that take turns: a commit returns before its marks are written, and until then, for 20 ms as
+the client waits, the same producer begins no other transaction."""
 TICK_NS = NS_PER_S
 TIMEOUT_S = 30.0
 
@@ -68,15 +72,8 @@ class Sequencer:
 
     def run(self, stopping: threading.Event) -> None:
         """Sequence until `stopping` is set. Raises KafkaException where the cluster fails or another has taken over."""
-        self._producer = Producer(
-            self._kafka.producer(
-                transactional_id=self._kafka.name(f"sequencer-{self._partition}"),
-                transaction_timeout_ms=20_000,
-                compression_type="lz4",  # the journal is the bulk, and the workers alone read it
-            )
-        )
-        self._producer.init_transactions(TIMEOUT_S)
-        self._recover()
+        self._producers = deque(self._make_producer(n) for n in range(PRODUCERS))
+        self._recover()  # now that no other sequencer can write any more
         self._consumer = Consumer(self._kafka.consumer("sequencer-inputs"))
         try:
             self._consumer.assign(self._assignment())
@@ -85,6 +82,18 @@ class Sequencer:
         finally:
             self._consumer.close()
             self._meter.forget()
+
+    def _make_producer(self, number: int) -> Producer:
+        """Make a producer and shut out the one that had its name: what that one left open is aborted."""
+        producer = Producer(
+            self._kafka.producer(
+                transactional_id=self._kafka.name(f"sequencer-{self._partition}-{number}"),
+                transaction_timeout_ms=20_000,
+                compression_type="lz4",  # the journal is the bulk, and the workers alone read it
+            )
+        )
+        producer.init_transactions(TIMEOUT_S)
+        return producer
 
     # Where to go on
 
@@ -186,7 +195,8 @@ class Sequencer:
 
     def _write(self, lines: list[bytes]) -> None:
         """Write entries, refusals and positions in one transaction."""
-        producer, position = self._producer, Position(self._seqs, self._offsets)
+        self._producers.rotate(1)
+        producer, position = self._producers[0], Position(self._seqs, self._offsets)
         producer.begin_transaction()
         for frame in _frames(lines):
             producer.produce(

@@ -22,70 +22,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import yaml
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.live_load import FLIPS, LOAD, WARM_FLIPS, book_file, flip, tick
 from cli.books import load_book
 from deploy.kafka.broker import Broker
-from schemas.base import NS_PER_S, market_id
-from schemas.codec import decode_own, encode
-from schemas.market import BarClosed, TradeTicked
+from schemas.base import NS_PER_S
+from schemas.codec import decode_own
 from schemas.operations import JournalProcessed
 from streams.admin import create_topics, delete_topics
 from streams.kafka import ENVIRONMENT, Kafka, partition_of
 
 ROOT = Path(__file__).parents[1]
-LOAD = "LOAD/USD@bench"
-FLIPS = tuple(f"F{n}/USD@bench" for n in range(20))
-BAR_NS = 60 * NS_PER_S
-FLIP_HZ = 4.0
-"""Orders a second of each flipping instrument."""
-MAX_UNSENT = 50_000
-"""Above this the sender waits: the machine cannot take more."""
 PATIENCE_S = 240.0
-
-
-def book_file(path: Path) -> Path:
-    """Write a book that trades every bar of the flipping instruments, and hardly ever the load."""
-    book = {
-        "name": "bench",
-        "cash": 100_000_000,
-        "instruments": [{"id": name} for name in (LOAD, *FLIPS)],
-        "features": {"ema_fast": 1, "ema_slow": 2},
-        "strategy": {"mode": "advisory"},
-        "risk": {"order_quantity": 1, "max_position_pct": 1e6, "max_exposure_pct": 1e6},
-        "venue": {"latency_ms": 1, "max_volume_pct": None},
-    }
-    path.write_text(yaml.safe_dump(book), encoding="utf-8")
-    return path
-
-
-def tick(number: int, at: int) -> bytes:
-    """Encode a trade of the load."""
-    price = 100 + (number // 500 % 100) / 100
-    key = market_id(LOAD, "trade", number)
-    return encode(TradeTicked(id=key, key=LOAD, occurred_at=at, observed_at=at, price=price, size=1.0, side="buy"))
-
-
-def flip(instrument: str, number: int, at: int) -> bytes:
-    """Encode a bar that turns the averages round."""
-    price = 100.0 + number % 2
-    opened = 1_700_000_000 * NS_PER_S + number * BAR_NS
-    bar = BarClosed(
-        id=market_id(instrument, "bar60", opened),
-        key=instrument,
-        occurred_at=at,
-        observed_at=at,
-        open=price,
-        high=price,
-        low=price,
-        close=price,
-        volume=1e6,
-        interval_ns=BAR_NS,
-    )
-    return encode(bar)
+SILENCE_S = 3.0
+"""After this without an order all have come."""
 
 
 def fill(kafka: Kafka, events: int) -> None:
@@ -177,50 +130,45 @@ def _points(
 
 
 def latencies(kafka: Kafka, book: Path, events_per_s: float, seconds: float) -> tuple[np.ndarray, float]:
-    """Send load at a pace with flips in between.
+    """Let load be sent at a pace with flips in between.
 
-    Gives each order's ms from the tick's sending to its arrival here, and the events a second that could be sent.
+    Gives each order's ms from the time at which its bar was due to be sent to its arrival here, the first fifth left
+    out, and the events a second that could be sent.
     """
     worker = ["-m", "cli", "worker"]
     start = ["--from", "earliest"]
     with running(kafka, *([*worker, role, str(book), *start] for role in ("sequencer", "desk", "executor"))):
-        consumer = Consumer(kafka.consumer("bench") | {"auto.offset.reset": "earliest", "fetch.wait.max.ms": 5})
-        partition = partition_of(load_book(book).name)
-        consumer.assign([TopicPartition(kafka.name("orders"), partition, 0)])
-        producer = Producer(kafka.producer())
-        _warm_up(kafka, producer, book)
-        found: list[float] = []
-        sent, flips = 0, [10] * len(FLIPS)
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds:
-            burst = min(int(passed * events_per_s) - sent, 2_000)
-            for number in range(sent, sent + burst if len(producer) < MAX_UNSENT else sent):
-                producer.produce(kafka.name("ticks"), key=LOAD, value=tick(1_000_000 + number, time.time_ns()))
-                sent = number + 1
-            for n, instrument in enumerate(FLIPS):
-                if flips[n] - 10 < (passed - n / len(FLIPS) / FLIP_HZ) * FLIP_HZ:
-                    flips[n] += 1
-                    producer.produce(
-                        kafka.name("bars"), key=instrument, value=flip(instrument, flips[n], time.time_ns())
-                    )
-            producer.poll(0)
-            for message in consumer.consume(100, 0.001):
-                order = decode_own(message.value() or b"")
-                if passed > seconds / 5:
-                    found.append((time.time_ns() - order.observed_at) / 1e6)
+        _warm_up(kafka, book)
+        place = TopicPartition(kafka.name("orders"), partition_of(load_book(book).name), OFFSET_END)
+        consumer = Consumer(kafka.consumer("bench"))
+        consumer.assign([place])
+        consumer.poll(1.0)
+        sender = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "benchmarks.live_sender", str(events_per_s), str(seconds)],
+            env=worker_environment(kafka),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        found: list[tuple[int, int]] = []
+        while (message := consumer.poll(SILENCE_S)) is not None or sender.poll() is None:
+            if message is not None:
+                found.append((decode_own(message.value() or b"").observed_at, time.time_ns()))
         consumer.close()
-    return np.array(found), sent / seconds
+        sent = int(sender.communicate()[0])
+    began = found[0][0] + seconds / 5 * NS_PER_S
+    return np.array([(arrived - due) / 1e6 for due, arrived in found if due > began]), sent / seconds
 
 
-def _warm_up(kafka: Kafka, producer: Producer, book: Path) -> None:
+def _warm_up(kafka: Kafka, book: Path) -> None:
     """Send some of everything, and wait until the desk has taken it."""
-    for number in range(10):
+    producer = Producer(kafka.producer())
+    for number in range(WARM_FLIPS):
         for instrument in FLIPS:
             producer.produce(kafka.name("bars"), key=instrument, value=flip(instrument, number, time.time_ns()))
         producer.flush()
         time.sleep(0.3)
     places = [TopicPartition(kafka.name("progress"), partition_of(load_book(book).name), 0)]
-    _points(kafka, places, 10 * len(FLIPS), lambda _count, message: _seq(message.value()))
+    _points(kafka, places, WARM_FLIPS * len(FLIPS), lambda _count, message: _seq(message.value()))
     time.sleep(3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replay.exchange import SimulatedExchange
+from replay.exchange import REMEMBERED_ORDERS, SimulatedExchange
 from schemas.base import NS_PER_MS, NS_PER_S, derived_id
 from schemas.book import Instrument
 from schemas.errors import BookError
@@ -116,6 +116,16 @@ def test_only_the_last_order_ids_are_remembered(monkeypatch: pytest.MonkeyPatch)
         send(exchange, order(name, "buy", "0.15"), ns(0))
     assert send(exchange, order("b", "buy", "0.15"), ns(0)) == []
     assert len(send(exchange, order("a", "buy", "0.15"), ns(0))) == 1
+
+
+def test_a_snapshot_stays_small_however_many_orders_there_were() -> None:
+    """A live executor saves one every half minute and answers no order meanwhile."""
+    exchange, sizes = SimulatedExchange(book_of()), []
+    for first in (0, REMEMBERED_ORDERS):
+        for number in range(first, first + REMEMBERED_ORDERS):
+            send(exchange, order(f"{number:032x}", "buy", "0.15"), ns(0))
+        sizes.append(len(exchange.snapshot()))
+    assert sizes[0] == sizes[1] < 500_000
 
 
 def test_a_snapshot_belongs_to_its_instruments() -> None:

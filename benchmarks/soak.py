@@ -22,7 +22,8 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.live import FLIPS, LOAD, book_file, flip, namespace, tick, worker_environment
+from benchmarks.live import namespace, worker_environment
+from benchmarks.live_load import FLIPS, LOAD, book_file, flip, tick
 from cli.books import load_book
 from deploy.kafka.broker import Broker
 from replay.audit import audit

@@ -1,7 +1,7 @@
 """The contract that every agent keeps: handle an event, answer with events, hold everything else in `state`.
 
-State encodes to bytes; a snapshot is those bytes. An agent that listens to market data also says how far into a frame
-it stays quiet, and absorbs that span at once; absorbing leaves the same state, bit for bit, as event by event.
+State encodes to bytes; a snapshot is those bytes. What an agent makes of market data are rules of `agents.scan`, which
+takes a quiet span at once; that leaves the same state, bit for bit, as event by event.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from agents.frame import Frame
 from schemas.base import Event, derived_id
 from schemas.book import Book
 
@@ -105,23 +104,3 @@ class Agent(Generic[S]):
     def restore(self, data: bytes) -> None:
         """Put back what `snapshot` gave."""
         self.state = unpack(data, type(self.state))
-
-
-class MarketAgent(Agent[S]):
-    """An agent that listens to market data, row by row of a frame.
-
-    The law: for any cut of rows [lo, hi), `absorb(lo, quiet_until(lo, hi))` leaves the state that `speak` on each of
-    those rows leaves, and `speak` on each of them would have answered nothing.
-    """
-
-    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
-        """Give the first row in [lo, hi) that this agent would answer, or `hi`. Changes nothing."""
-        raise NotImplementedError
-
-    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
-        """Take rows [lo, hi) into the state, all of them quiet."""
-        raise NotImplementedError
-
-    def speak(self, frame: Frame, row: int, event: Event) -> Iterable[Event]:
-        """Take one row into the state and answer it; `event` is that row as an event."""
-        raise NotImplementedError

@@ -6,7 +6,7 @@ of losing trades and of failed votes are counted from events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from math import inf
 from typing import Literal
@@ -14,12 +14,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from agents import features as f
-from agents.agent import NEVER, Handler, MarketAgent, State
-from agents.frame import Floats, Frame, Ints
-from agents.kernels import kernel
+from agents.agent import NEVER, Agent, Handler, State
+from agents.layout import DAILY_LOSS, DAY_START, DRAWDOWN, FLASH_MOVE, PEAK, Limits
 from agents.money import CONTEXT, ZERO
 from agents.portfolio import Portfolio
+from agents.scan import equity_of, fall_pct
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_DAY, NS_PER_MIN, Event
 from schemas.book import Book
@@ -27,75 +26,6 @@ from schemas.control import BookResumed, ClockTicked
 from schemas.decisions import BreakerReset, BreakerTripped, ConsensusFailed, ConsensusReached
 
 Rule = Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
-
-DRAWDOWN, DAILY_LOSS, FLASH_MOVE = 1, 2, 4
-"""Bits of what a row trips."""
-PEAK, DAY_START = 0, 1
-OPEN_DRAWDOWN, OPEN_DAILY = 0, 1
-MAX_DRAWDOWN, MAX_DAILY_LOSS, MAX_MOVE = range(3)
-
-
-@kernel
-def equity_of(prices: Floats, exposures: Floats, cash: float) -> float:
-    """Sum the book's worth in the fixed order of its instruments."""
-    total = cash
-    for k in range(len(prices)):
-        if exposures[k] != 0.0:
-            total += exposures[k] * prices[k]
-    return total
-
-
-@kernel
-def fall_pct(value: float, start: float) -> float:
-    """Give how far `value` lies below `start`, in percent."""
-    return 100.0 * (start - value) / start if start > 0.0 else 0.0
-
-
-@kernel
-def watch_row(
-    row: Floats,
-    k: int,
-    prices: Floats,
-    exposures: Floats,
-    cash: float,
-    marks: Floats,
-    limits: Floats,
-    tripped: Ints,
-    halted: Ints,
-) -> int:
-    """Take one event into `prices` and `marks`; give the bits of the rules that it trips."""
-    prices[k] = row[f.PRICE]
-    equity = equity_of(prices, exposures, cash)
-    marks[PEAK] = max(marks[PEAK], equity)
-    bits = 0
-    if tripped[OPEN_DRAWDOWN] == 0 and fall_pct(equity, marks[PEAK]) > limits[MAX_DRAWDOWN]:
-        bits |= DRAWDOWN
-    if tripped[OPEN_DAILY] == 0 and fall_pct(equity, marks[DAY_START]) > limits[MAX_DAILY_LOSS]:
-        bits |= DAILY_LOSS
-    if row[f.CLOSED] != 0.0 and halted[k] == 0 and abs(row[f.RETURN]) * 100.0 > limits[MAX_MOVE]:
-        bits |= FLASH_MOVE
-    return bits
-
-
-@kernel
-def watch(
-    features: Floats,
-    instrument: Ints,
-    lo: int,
-    hi: int,
-    prices: Floats,
-    exposures: Floats,
-    cash: float,
-    marks: Floats,
-    limits: Floats,
-    tripped: Ints,
-    halted: Ints,
-) -> int:
-    """Take rows until one trips a rule; give that row, or `hi`."""
-    for i in range(lo, hi):
-        if watch_row(features[i], instrument[i], prices, exposures, cash, marks, limits, tripped, halted) != 0:
-            return i
-    return hi
 
 
 class OpenTrade(msgspec.Struct, kw_only=True):
@@ -126,7 +56,7 @@ class BreakersState(State, kw_only=True):
     failed_votes: int = 0
 
 
-class Breakers(MarketAgent[BreakersState]):
+class Breakers(Agent[BreakersState]):
     """Watches, trips, resets."""
 
     name = "breakers"
@@ -144,17 +74,23 @@ class Breakers(MarketAgent[BreakersState]):
         super().__init__(book, state)
         self._portfolio = portfolio
         rules = book.breakers
-        self._limits = np.array(
-            [rules.max_drawdown_pct or inf, rules.max_daily_loss_pct or inf, rules.flash_move_pct or inf]
+        self._limits = Limits(
+            drawdown=rules.max_drawdown_pct or inf,
+            daily_loss=rules.max_daily_loss_pct or inf,
+            move=rules.flash_move_pct or inf,
         )
-        self._watches = bool(np.isfinite(self._limits).any())
+        self.limits = np.array(self._limits, np.float64)
+        self.tripped = np.zeros(2, np.int64)
+        """Whether drawdown, and daily loss, are tripped already."""
+        self.halted = np.zeros(n, np.int64)
+        """Whether an instrument is."""
         self._flags()
 
     def _flags(self) -> None:
         """Lay out the open breakers as the kernels read them."""
         state = self.state
-        self._tripped = np.array(["drawdown" in state.tripped, "daily_loss" in state.tripped], np.int64)
-        self._halted = np.array([i in state.halted for i in range(len(state.prices))], np.int64)
+        self.tripped[:] = "drawdown" in state.tripped, "daily_loss" in state.tripped
+        self.halted[:] = [i in state.halted for i in range(len(state.prices))]
 
     def restore(self, data: bytes) -> None:
         """Put back the state, and the flags that follow from it."""
@@ -179,66 +115,20 @@ class Breakers(MarketAgent[BreakersState]):
 
     # Market data
 
-    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
-        """Find the first row that trips a rule."""
-        if not self._watches:
-            return hi
-        return self._watch(frame, lo, hi, self.state.prices.copy(), self.state.marks.copy())
-
-    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
-        """Move the last prices and the highest equity along the span."""
-        if self._watches:
-            self._watch(frame, lo, hi, self.state.prices, self.state.marks)
-
-    def _watch(self, frame: Frame, lo: int, hi: int, prices: Floats, marks: Floats) -> int:
-        portfolio = self._portfolio
-        return watch(
-            frame.features,
-            frame.instrument,
-            lo,
-            hi,
-            prices,
-            portfolio.exposures,
-            portfolio.cash_float,
-            marks,
-            self._limits,
-            self._tripped,
-            self._halted,
-        )
-
-    def speak(self, frame: Frame, row: int, event: Event) -> Iterable[Event]:
-        """Take a row; trip what it trips."""
-        if not self._watches:
-            return ()
-        portfolio, state = self._portfolio, self.state
-        k = int(frame.instrument[row])
-        bits = watch_row(
-            frame.features[row],
-            k,
-            state.prices,
-            portfolio.exposures,
-            portfolio.cash_float,
-            state.marks,
-            self._limits,
-            self._tripped,
-            self._halted,
-        )
-        return self._trip_row(event, bits, k, float(frame.features[row, f.RETURN])) if bits else ()
-
-    def _trip_row(self, event: Event, bits: int, k: int, change: float) -> Iterator[Event]:
-        state, limits = self.state, self._limits.tolist()
+    def speak(self, k: int, event: Event, bits: int, move: float) -> Iterator[Event]:
+        """Trip what the event, a row of the `k`-th instrument, has tripped; `move` is its bar's, as a fraction."""
+        state, limits = self.state, self._limits
         equity = equity_of(state.prices, self._portfolio.exposures, self._portfolio.cash_float)
         now = event.observed_at
         if bits & DRAWDOWN:
-            fall = fall_pct(equity, float(state.marks[PEAK]))
-            yield self._trip(event, "drawdown", limits[MAX_DRAWDOWN], fall, 0)
+            yield self._trip(event, "drawdown", limits.drawdown, fall_pct(equity, float(state.marks[PEAK])), 0)
         if bits & DAILY_LOSS:
             fall = fall_pct(equity, float(state.marks[DAY_START]))
-            yield self._trip(event, "daily_loss", limits[MAX_DAILY_LOSS], fall, _midnight_after(now))
+            yield self._trip(event, "daily_loss", limits.daily_loss, fall, _midnight_after(now))
         if bits & FLASH_MOVE:
             until = now + self.book.breakers.cooldown_min * NS_PER_MIN
             state.halted[k] = until
-            yield self._tripped_event(event, "flash_move", limits[MAX_MOVE], 100.0 * abs(change), until, event.key)
+            yield self._tripped_event(event, "flash_move", limits.move, 100.0 * abs(move), until, event.key)
         self._settle()
 
     # Events

@@ -12,6 +12,7 @@ from agents import features as f
 from agents.agent import Agent, Handler, State
 from agents.features import Features
 from agents.lexicon import MOVE_CLAIMS, polarity, words
+from agents.scan import ANCHOR_BARS
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.decisions import NewsDiscarded, NewsFlagged, NewsVetted
@@ -81,7 +82,7 @@ class Factcheck(Agent[FactcheckState]):
         moves = [
             f.window_move_pct(row)
             for instrument, row in zip(self._features.instruments, self._features.state.rows, strict=True)
-            if row[f.BARS] > f.ANCHOR_BARS and self._features.concerns(event.key, instrument)
+            if row[f.BARS] > ANCHOR_BARS and self._features.concerns(event.key, instrument)
         ]
         largest = max((abs(move) for move in moves), default=None)
         if claim and largest is not None and largest < self.book.text.crash_move_pct:

@@ -42,11 +42,11 @@ class Frame:
     (trade id, update id; of a bar, its opening time in ns) and makes its id.
     values: float64[n, 6], C-contiguous, see WIDTH.
     ids: of each row, the id where its producer gave its own, else empty; `()` where all follow from their numbers.
-    features: float64[n, K], filled by the features agent: row i is its instrument's state after event i.
+    columns: the arrays above, in the order in which kernels take them.
     """
 
     __slots__ = (
-        "features",
+        "columns",
         "ids",
         "instrument",
         "instruments",
@@ -77,7 +77,7 @@ class Frame:
         self.observed_at = observed_at
         self.values = values
         self.ids = ids
-        self.features: Floats = np.empty((0, 0))
+        self.columns = (kind, instrument, number, occurred_at, observed_at, values)
 
     def __len__(self) -> int:
         """Count the rows."""

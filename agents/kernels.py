@@ -16,5 +16,16 @@ R = TypeVar("R")
 
 
 def kernel(rule: Callable[P, R]) -> Callable[P, R]:
-    """Compile a rule with numba, cached on disk beside its source. Division by zero gives inf or NaN, as in numpy."""
+    """Compile a loop with numba, cached on disk beside its source. Division by zero gives inf or NaN, as in numpy.
+
+    The cache looks at the kernel's own file alone, so the rules that it calls must stand in that file.
+    """
     return cast("Callable[P, R]", numba.njit(cache=True, error_model="numpy", fastmath=False)(rule))
+
+
+def inlined(rule: Callable[P, R]) -> Callable[P, R]:
+    """Let kernels take a rule over scalars into their own code; otherwise it is one itself.
+
+    A call would move the rule's many scalars through memory, which costs more than most rules do.
+    """
+    return cast("Callable[P, R]", numba.njit(cache=True, error_model="numpy", fastmath=False, inline="always")(rule))

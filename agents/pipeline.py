@@ -4,40 +4,54 @@
 
 A journal event goes to every agent that listens to its type, in that order; each answer goes the same way, with all
 that follows from it, before the next, until nothing is left to say. Market data comes as rows of a frame: the desk
-finds how far all agents stay quiet, lets them absorb that span, and has the next row spoken to.
+takes them by one pass, `agents.scan`, as long as all agents stay quiet, and has the next row spoken to.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
-from agents.agent import NEVER, Agent, Handler, MarketAgent, State
+from agents.agent import NEVER, Agent, Handler, State
 from agents.analysts import Analysts
 from agents.breakers import Breakers
 from agents.consensus import Consensus
 from agents.factcheck import Factcheck
-from agents.features import Features
+from agents.features import RETURN, Features
 from agents.frame import Frame
+from agents.layout import NEW_TARGET, UNBOUNDED, Watch
 from agents.orders import Orders
 from agents.outcomes import Outcomes
 from agents.portfolio import Portfolio
 from agents.risk import Risk
+from agents.scan import MAX_MARKS, scan, take_row
 from agents.strategy import Strategy
+from schemas.accounting import EquityMarked
 from schemas.base import Event
 from schemas.book import Book
+from schemas.control import ClockTicked
 from schemas.errors import StoppedError
 from schemas.market import BarClosed, QuoteTicked, TradeTicked
 
 MARKET_EVENTS: tuple[type[Event], ...] = (BarClosed, TradeTicked, QuoteTicked)
-FIRST_LOOK = 256
-"""Rows that are looked at first for a quiet span; each quiet look quadruples it, so looking costs what is absorbed."""
 MAX_SEEN = 8192
 """Ids of events that are remembered, so that one delivered twice counts once."""
 MAX_ANSWERS = 10_000
 """More answers to one event than this is a loop between agents."""
+
+
+class Mark(NamedTuple):
+    """A tick of the clock that only marks the book's worth, between two rows."""
+
+    row: int
+    """The row that it comes before."""
+    prices: list[float]
+    """Last prices by then, per instrument."""
+    at: int
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -70,9 +84,7 @@ class Desk:
             self.portfolio,
             Outcomes(book, self.features),
         )
-        self.market_agents: tuple[MarketAgent[State], ...] = tuple(
-            agent for agent in self.agents if isinstance(agent, MarketAgent)
-        )
+        self._deciders = tuple(agent for agent in self.agents if agent is not self.portfolio)
         self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
@@ -80,55 +92,102 @@ class Desk:
         self._seen: OrderedDict[str, None] = OrderedDict()  # a dict forgets its oldest key slowly
         self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
+        self.loud_due = NEVER
+        """The same, without those ticks that only mark the book's worth."""
+        self.noted: list[Mark] = []
+        """Marks that come between the rows of the last scan."""
+        count = len(book.instruments)
+        self._marked_rows, self._marked_prices = np.zeros(MAX_MARKS, np.int64), np.zeros((MAX_MARKS, count))
+        self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
+        self._gather()
+
+    def _gather(self) -> None:
+        """Lay out the arrays of all agents in the order in which the kernels take them."""
+        features, strategy, breakers = self.features, self.strategy, self.breakers
+        self._arrays = (
+            *(features.state.rows, features.state.seen, features.settings),
+            *(strategy.state.signals, self.orders.busy, strategy.rules),
+            *(breakers.state.prices, breakers.state.marks, breakers.limits, breakers.tripped, breakers.halted),
+            self.portfolio.exposures,
+        )
 
     # Market data, by the frame
 
-    def begin(self, frame: Frame) -> None:
-        """Make a frame ready; due before its first row is taken, once the frame before it is done."""
-        self.features.prepare(frame)
+    def scan(self, frame: Frame, lo: int, hi: int) -> int:
+        """Take rows from `lo` on into the state as long as they are quiet; give the first row that is not, or `hi`.
 
-    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
-        """Give the first row in [lo, hi) that any agent would answer, or `hi`. Changes nothing."""
-        look = FIRST_LOOK
-        while True:
-            stop = min(hi, lo + look)
-            end = stop
-            for agent in self.market_agents:
-                end = agent.quiet_until(frame, lo, end)
-            if end < stop or stop == hi:
-                return end
-            look *= 4
+        Quiet is a row that no agent answers. Such rows leave the state that speaking to each of them would leave, bit
+        for bit; nothing is taken of the row given.
+        """
+        return self._scan(frame, lo, hi, NEVER, self._no_venue, NEVER)
 
-    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
-        """Take the quiet rows [lo, hi) into the state."""
-        if lo < hi:
-            for agent in self.market_agents:
-                agent.absorb(frame, lo, hi)
+    def scan_and_note(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch) -> int:
+        """As `scan`, for a host that has a venue and writes the clock's entries itself.
+
+        A row is also not quiet if it is observed at `until` or later, or if the venue may have to do with it. A tick
+        that would do no more than mark the book's worth does not end the scan: it is noted in `noted`, and the host
+        writes an entry for each, by `mark`, before it does anything else. A scan that has noted MAX_MARKS may end
+        before a quiet row.
+        """
+        return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due)
+
+    def _scan(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch, mark_at: int) -> int:
+        every = self.portfolio.every
+        notes = self._marked_rows, self._marked_prices
+        arguments = (*self._state_and(frame), *watch, lo, hi, until, mark_at, every, *notes)
+        stop, marks = scan(*arguments)
+        self.features.name_last(frame, lo, stop)
+        if marks or self.noted:
+            rows, prices = self._marked_rows[:marks].tolist(), self._marked_prices[:marks].tolist()
+            self.noted = [
+                Mark(*rows_prices, mark_at + i * every) for i, rows_prices in enumerate(zip(rows, prices, strict=True))
+            ]
+        return stop
+
+    def mark(self, entry: ClockTicked, prices: list[float]) -> EquityMarked:
+        """Take a tick that was noted: it marks the book's worth at the prices noted with it, and does no more."""
+        self._remember(entry.id)
+        marked = self.portfolio.mark(entry, prices)
+        self.due = min(self.loud_due, self.portfolio.state.due)
+        return marked
 
     def speak(self, frame: Frame, row: int, seq: int) -> list[Event]:
         """Take one row into the state and give all that follows from it. The row is journal entry `seq`."""
-        return self._row(frame, row, frame.event(row, self.book.name, seq))
+        bits = self._take_row(frame, row)
+        return self._answered(frame, row, bits, frame.event(row, self.book.name, seq)) if bits else []
 
     def take(self, frame: Frame, seq: int) -> Iterator[Event]:
         """Take a whole frame, whose first row is journal entry `seq`, and give all that follows from it, row by row."""
-        self.begin(frame)
         lo, hi = 0, len(frame)
         while lo < hi:
-            stop = self.quiet_until(frame, lo, hi)
-            self.absorb(frame, lo, stop)
-            seq += stop - lo
+            stop = self.scan(frame, lo, hi)
             if stop < hi:
-                yield from self.speak(frame, stop, seq)
-                stop, seq = stop + 1, seq + 1
-            lo = stop
+                yield from self.speak(frame, stop, seq + stop)
+            lo = stop + 1
 
-    def _row(self, frame: Frame, row: int, event: Event) -> list[Event]:
+    def _take_row(self, frame: Frame, row: int) -> int:
+        """Take one row into the state; give the bits of what it leads to."""
+        self.features.name_last(frame, row, row + 1)
+        arguments = (*self._state_and(frame), row)
+        return take_row(*arguments)
+
+    def _state_and(self, frame: Frame) -> tuple[Any, ...]:
+        """Give a frame and the agents' state as the kernels take them."""
+        return *frame.columns, *self._arrays, self.portfolio.cash_float
+
+    def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
+        """Let those speak whom a row's bits call, and give all that follows."""
+        k = int(frame.instrument[row])
         answers: list[Event] = []
-        for agent in self.market_agents:
-            try:
-                answers.extend(agent.speak(frame, row, event))
-            except Exception as error:
-                raise _stopped(agent.name, event, error) from error
+        agent: Agent[Any] = self.strategy
+        try:
+            if bits & NEW_TARGET:
+                answers.extend(self.strategy.speak(k, event))
+            agent = self.breakers
+            if bits & ~NEW_TARGET:
+                answers.extend(self.breakers.speak(k, event, bits, float(self.features.state.rows[k, RETURN])))
+        except Exception as error:
+            raise _stopped(agent.name, event, error) from error
         return self._follow(answers)
 
     # Everything else, by the event
@@ -141,14 +200,17 @@ class Desk:
         """
         if type(event) in MARKET_EVENTS:
             frame = Frame.of_events([event], self.features.instruments)
-            self.begin(frame)
-            return self._row(frame, 0, event)
+            bits = self._take_row(frame, 0)
+            return self._answered(frame, 0, bits, event) if bits else []
         if event.id in self._seen:
             return []
-        self._seen[event.id] = None
+        self._remember(event.id)
+        return self._follow(self._heard(event))
+
+    def _remember(self, event_id: str) -> None:
+        self._seen[event_id] = None
         if len(self._seen) > MAX_SEEN:
             self._seen.popitem(last=False)
-        return self._follow(self._heard(event))
 
     def _heard(self, event: Event) -> list[Event]:
         answers: list[Event] = []
@@ -176,7 +238,12 @@ class Desk:
         return said
 
     def _look_ahead(self) -> None:
-        self.due = min([agent.state.due for agent in self.agents])
+        due = NEVER
+        for agent in self._deciders:
+            if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
+                due = agent.state.due
+        self.loud_due = due
+        self.due = min(due, self.portfolio.state.due)
 
     # Snapshots
 
@@ -190,6 +257,7 @@ class Desk:
         saved = msgspec.msgpack.decode(data, type=Saved)
         for agent in self.agents:
             agent.restore(saved.agents[agent.name])
+        self._gather()
         self._seen = OrderedDict.fromkeys(saved.seen)
         self._look_ahead()
 

@@ -50,7 +50,8 @@ class Portfolio(Agent[PortfolioState]):
         positions = [Position() for _ in book.instruments]
         super().__init__(book, PortfolioState(cash=book.cash, positions=positions))
         self._features = features
-        self._every = book.mark_every_min * NS_PER_MIN
+        self.every = book.mark_every_min * NS_PER_MIN
+        """Time from one mark to the next."""
         self.exposures: Floats = np.zeros(len(positions))
         """Quantity times multiplier as float64, for the kernels that watch equity."""
         self.cash_float = float(book.cash)
@@ -104,23 +105,38 @@ class Portfolio(Agent[PortfolioState]):
         )
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
-        """Mark the book on each boundary of the sampling interval."""
+        """Mark the book on each boundary of the sampling interval; begin with the first."""
         now, state = event.observed_at, self.state
-        if state.due == NEVER or now >= state.due:
-            marks = state.due != NEVER
-            state.due = (now // self._every + 1) * self._every
-            if marks:
-                unrealised, gross = self._marked()
-                yield self.emit(
-                    EquityMarked,
-                    event,
-                    equity=plain(self.equity()),
-                    cash=plain(state.cash),
-                    unrealised_pnl=plain(unrealised),
-                    realised_pnl=plain(state.realised),
-                    fees=plain(state.fees),
-                    gross_exposure=plain(gross),
-                )
+        if state.due == NEVER:
+            state.due = self._boundary(now)
+        elif now >= state.due:
+            yield self.mark(event, self._features.state.rows[:, f.PRICE].tolist())
+
+    def _boundary(self, now: int) -> int:
+        return (now // self.every + 1) * self.every
+
+    def mark(self, event: ClockTicked, prices: list[float]) -> EquityMarked:
+        """Say what the book is worth at the instruments' last prices."""
+        state = self.state
+        state.due = self._boundary(event.observed_at)
+        equity, unrealised, gross = state.cash, ZERO, ZERO
+        for position, instrument, price in zip(state.positions, self.book.instruments, prices, strict=True):
+            if position.quantity:
+                unit = CONTEXT.multiply(exact(price), instrument.multiplier)
+                notional = CONTEXT.multiply(position.quantity, unit)
+                equity = CONTEXT.add(equity, notional)
+                unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
+                gross = CONTEXT.add(gross, CONTEXT.abs(notional))
+        return self.emit(
+            EquityMarked,
+            event,
+            equity=plain(equity),
+            cash=plain(state.cash),
+            unrealised_pnl=plain(unrealised),
+            realised_pnl=plain(state.realised),
+            fees=plain(state.fees),
+            gross_exposure=plain(gross),
+        )
 
     def quantity(self, index: int) -> Decimal:
         """Give the signed quantity held of the book's `index`-th instrument."""
@@ -142,14 +158,6 @@ class Portfolio(Agent[PortfolioState]):
         for index in range(len(self.state.positions)):
             total = CONTEXT.add(total, self.notional(index))
         return total
-
-    def _marked(self) -> tuple[Decimal, Decimal]:
-        unrealised = gross = ZERO
-        for index, position in enumerate(self.state.positions):
-            notional = self.notional(index)
-            unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
-            gross = CONTEXT.add(gross, CONTEXT.abs(notional))
-        return unrealised, gross
 
 
 def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:

@@ -1,8 +1,8 @@
 """From signals to a target position: the slow brain (the vote) gives the bias, the fast brain (a rule) the moment.
 
 Modes: `consensus` enters where both agree and leaves when the vote turns; `override` also acts at once on a very
-confident vote; `advisory` follows the fast brain and lets the vote veto an entry. One rule, `target_of`, says what
-position each moment calls for; a proposal is made when that changes.
+confident vote; `advisory` follows the fast brain and lets the vote veto an entry. One rule, `agents.scan.target_of`,
+says what position each moment calls for; a proposal is made when that changes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from agents import features as f
-from agents.agent import NEVER, Handler, MarketAgent, State
+from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
-from agents.frame import Floats, Frame, Ints
-from agents.kernels import kernel
+from agents.frame import Floats
+from agents.layout import ADVISORY, BUY, CONSENSUS, HOLD, NO_BIAS, OVERRIDE, SELL, Rules, Signal
 from agents.orders import Orders
 from agents.portfolio import Portfolio
+from agents.scan import called_for
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_MIN, Event
 from schemas.book import Book
@@ -26,54 +27,10 @@ from schemas.decisions import ConsensusReached, Target, TradeProposed
 from schemas.fields import MAX_NOTE_CHARS
 from schemas.verdicts import Action
 
-CONSENSUS, OVERRIDE, ADVISORY = range(3)
-NO_BIAS, BUY, SELL, HOLD = 0, 1, -1, 2
-BIAS, STRONG, INTENT, SHORTABLE, KILLED = range(5)
-MODE, FAST_BRAIN, SLOW_BARS, HOLD_EXITS = range(4)
+BIAS, STRONG, INTENT, SHORTABLE, KILLED = range(len(Signal._fields))
+_MODE = {"consensus": CONSENSUS, "override": OVERRIDE, "advisory": ADVISORY}
 _BIAS: dict[Action, int] = {"BUY": BUY, "SELL": SELL, "HOLD": HOLD}
 _TARGET: dict[int, Target] = {1: "long", -1: "short", 0: "flat"}
-
-
-@kernel
-def fast_brain(row: Floats, rules: Ints) -> int:
-    """Say which way the local rule points: EMA fast over slow is 1, under is -1; 0 while it does not know."""
-    if rules[FAST_BRAIN] == 0 or row[f.BARS] < rules[SLOW_BARS]:
-        return 0
-    if row[f.EMA_FAST] > row[f.EMA_SLOW]:
-        return 1
-    return -1 if row[f.EMA_FAST] < row[f.EMA_SLOW] else 0
-
-
-@kernel
-def target_of(cross: int, signal: Ints, rules: Ints) -> int:
-    """Say which position (1 long, -1 short, 0 flat) the moment calls for, given the one it last called for."""
-    bias, intent = signal[BIAS], signal[INTENT]
-    if signal[KILLED] == 1:
-        return 0
-    target = intent
-    if rules[MODE] == ADVISORY:
-        if cross not in (0, intent):
-            target = 0 if bias == -cross else cross
-    elif bias == HOLD:
-        target = 0 if rules[HOLD_EXITS] == 1 else intent
-    elif bias != NO_BIAS:
-        at_once = rules[FAST_BRAIN] == 0 or (rules[MODE] == OVERRIDE and signal[STRONG] == 1)
-        if at_once or cross == bias:
-            target = bias
-        elif intent == -bias:
-            target = 0
-    return 0 if target < 0 and signal[SHORTABLE] == 0 else target
-
-
-@kernel
-def first_change(features: Floats, instrument: Ints, lo: int, hi: int, signals: Ints, busy: Ints, rules: Ints) -> int:
-    """Find the first row in [lo, hi) that closes a bar and calls for another position, or `hi`."""
-    for i in range(lo, hi):
-        if features[i, f.CLOSED] != 0.0:
-            k = instrument[i]
-            if busy[k] == 0 and target_of(fast_brain(features[i], rules), signals[k], rules) != signals[k, INTENT]:
-                return i
-    return hi
 
 
 class StrategyState(State, kw_only=True):
@@ -86,7 +43,7 @@ class StrategyState(State, kw_only=True):
     """The consensus behind each bias."""
 
 
-class Strategy(MarketAgent[StrategyState]):
+class Strategy(Agent[StrategyState]):
     """Proposes trades."""
 
     name = "strategy"
@@ -99,13 +56,13 @@ class Strategy(MarketAgent[StrategyState]):
         super().__init__(book, StrategyState(signals=signals, until=[NEVER] * n, votes=[None] * n))
         self._features, self._portfolio, self._orders = features, portfolio, orders
         settings = book.strategy
-        self._rules = np.array(
-            [
-                ("consensus", "override", "advisory").index(settings.mode),
-                settings.fast_brain == "ema_cross",
-                book.features.ema_slow,
-                settings.hold_exits,
-            ],
+        self.rules = np.array(
+            Rules(
+                mode=_MODE[settings.mode],
+                fast_brain=settings.fast_brain == "ema_cross",
+                slow_bars=book.features.ema_slow,
+                hold_exits=settings.hold_exits,
+            ),
             np.int64,
         )
 
@@ -121,31 +78,9 @@ class Strategy(MarketAgent[StrategyState]):
 
     # Market data
 
-    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
-        """Find the first row that calls for another position."""
-        return first_change(
-            frame.features, frame.instrument, lo, hi, self.state.signals, self._orders.busy, self._rules
-        )
-
-    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
-        """Keep nothing of quiet rows."""
-
-    def speak(self, frame: Frame, row: int, event: Event) -> Iterable[Event]:
-        """Propose a trade if this row calls for another position."""
-        if (
-            first_change(
-                frame.features,
-                frame.instrument,
-                row,
-                row + 1,
-                self.state.signals,
-                self._orders.busy,
-                self._rules,
-            )
-            == row
-        ):
-            return self._follow(event, int(frame.instrument[row]), frame.features[row])
-        return ()
+    def speak(self, k: int, event: Event) -> Iterable[Event]:
+        """Propose the trade that the event, a row of the `k`-th instrument, calls for."""
+        return self._follow(event, k, self._features.state.rows[k])
 
     # Events
 
@@ -216,8 +151,7 @@ class Strategy(MarketAgent[StrategyState]):
 
     def _follow(self, event: Event, k: int, row: Floats, reason: str = "") -> Iterator[Event]:
         signal = self.state.signals[k]
-        cross = fast_brain(row, self._rules)
-        target = target_of(cross, signal, self._rules)
+        cross, target = called_for(k, self._features.state.rows, self.state.signals, self.rules)
         if target != signal[INTENT]:
             signal[INTENT] = target
             yield self._propose(event, k, row, (reason or self._reason(k, cross))[:MAX_NOTE_CHARS])

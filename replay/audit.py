@@ -161,12 +161,10 @@ class _Rebuild:
             self._frame = next(self._frames, None)
             if self._frame is None:
                 return False
-            self._desk.begin(self._frame)
             self._at = 0
         frame, lo = self._frame, self._at
         end = min(len(frame), lo + most)
-        stop = self._desk.quiet_until(frame, lo, end)
-        self._desk.absorb(frame, lo, stop)
+        stop = self._desk.scan(frame, lo, end)
         self._count(stop - lo)
         if stop < end:
             self._count(1)

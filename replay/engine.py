@@ -12,11 +12,12 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from agents.agent import NEVER
 from agents.frame import Frame
+from agents.layout import Watch
 from agents.pipeline import Desk
+from agents.scan import MAX_MARKS
 from replay.log import Log
 from schemas.base import Event, market_id
 from schemas.codec import decode, encode
@@ -46,15 +47,14 @@ class Exchange(Protocol):
     """Executes orders against market data. See `replay.exchange`."""
 
     due: int
+    watch: Watch
+    """What could touch an order."""
 
     def submit(self, order: OrderRequested) -> list[Event]:
         """Take an order."""
 
     def cancel(self, request: CancelRequested) -> list[Event]:
         """Take a cancel."""
-
-    def quiet_until(self, frame: Frame, lo: int, hi: int) -> int:
-        """Give the first row in [lo, hi) that could touch an order, or `hi`."""
 
     def absorb(self, frame: Frame, lo: int, hi: int) -> None:
         """Take quiet rows."""
@@ -143,23 +143,34 @@ class Engine:
 
     def _run_frame(self, frame: Frame) -> None:
         """Alternate between quiet spans, rows that are answered, and whatever else is due in between."""
-        self.desk.begin(frame)
         times = frame.observed_at
         lo, n = 0, len(frame)
         while lo < n and not self.stop:
-            end = lo + self._rows_before_due(times[lo:])
-            if end == lo:
+            due, rank = self._next_due(self.desk.loud_due)
+            until = due if rank < MARKET_RANK or due == NEVER else due + 1
+            if times[lo] >= until:
                 self._serve()
                 continue
-            stop = self.desk.quiet_until(frame, lo, self.exchange.quiet_until(frame, lo, end))
+            stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
+            self._count_span(frame, lo, stop)
             if stop > lo:
-                self.desk.absorb(frame, lo, stop)
                 self.exchange.absorb(frame, lo, stop)
-                self._count(stop - lo, int(times[stop - 1]))
-            if stop < end:
+            if stop < n and times[stop] < until and len(self.desk.noted) < MAX_MARKS:
                 self._run_row(frame, stop)
                 stop += 1
             lo = stop
+
+    def _count_span(self, frame: Frame, lo: int, hi: int) -> None:
+        """Count rows that were taken, and journal the marks between them."""
+        for row, prices, at in self.desk.noted:
+            self._count(frame, lo, row)
+            self.seq += 1
+            self.now = at
+            entry = self._clock(at, self.seq)
+            self.log.journal(entry)
+            self.log.derived(self.desk.mark(entry, prices))
+            lo = row
+        self._count(frame, lo, hi)
 
     def _run_row(self, frame: Frame, row: int) -> None:
         """Let the venue meet a row, then the desk: a fill known at the same time comes first, as ranks say."""
@@ -167,34 +178,29 @@ class Engine:
         self._push_all(self.exchange.on_row(frame, row))
         while self._pending and self._pending[0][:2] < (now, MARKET_RANK):
             self._take(heappop(self._pending)[3])
-        self._count(1, now)
+        self._count(frame, row, row + 1)
         self._route(self.desk.speak(frame, row, self.seq))
 
-    def _count(self, rows: int, now: int) -> None:
-        self.seq += rows
-        self.rows += rows
-        self.now = now
+    def _count(self, frame: Frame, lo: int, hi: int) -> None:
+        if lo < hi:
+            self.seq += hi - lo
+            self.rows += hi - lo
+            self.now = int(frame.observed_at[hi - 1])
 
-    def _rows_before_due(self, times: np.ndarray) -> int:
-        """Count the rows that come before whatever is due next."""
-        due, rank = self._next_due()
-        if due > times[-1]:
-            return len(times)
-        return int(times.searchsorted(due, "left" if rank < MARKET_RANK else "right"))
-
-    def _next_due(self) -> tuple[int, int]:
-        """Give time and rank of the next thing that is not market data."""
-        due, rank = self.desk.due, CLOCK_RANK
-        if self._pending and self._pending[0][:2] < (due, rank):
+    def _next_due(self, clock: int) -> tuple[int, int]:
+        """Give time and rank of the next thing that is not market data, where the clock is due at `clock`."""
+        due, rank = clock, CLOCK_RANK
+        if self.exchange.due <= due:
+            due, rank = self.exchange.due, RANKS["fills"]
+        if self._pending and self._pending[0][0] <= due and self._pending[0][:2] < (due, rank):
             due, rank = self._pending[0][:2]
-        due, rank = min((due, rank), (self.exchange.due, RANKS["fills"]))
         if self._horizon < due:
             due, rank = self._horizon, PAUSE_RANK
         return due, rank
 
     def _serve(self) -> None:
         """Take the next thing that is not market data."""
-        due, rank = self._next_due()
+        due, rank = self._next_due(self.desk.due)
         if rank == PAUSE_RANK:
             self._horizon = self.pacer.horizon(due) if self.pacer is not None else NEVER
         elif rank == RANKS["fills"] and self.exchange.due == due:
@@ -210,7 +216,7 @@ class Engine:
             self._start(self._pending[0][0])
         self._horizon = NEVER
         last = self.desk.portfolio.state.due
-        while self._started and not self.stop and self._next_due()[0] <= last:
+        while self._started and not self.stop and self._next_due(self.desk.due)[0] <= last:
             self._serve()
         self._pending = [entry for entry in self._pending if TOPIC_OF[type(entry[3])] not in ARCHIVED]
         heapify(self._pending)
@@ -220,12 +226,16 @@ class Engine:
     # Events
 
     def _tick(self, now: int) -> None:
-        """Write a clock event."""
-        book = self.desk.book.name
-        clock = market_id(book, "clock", now)
-        self._take(ClockTicked(id=clock, key=book, occurred_at=now, observed_at=now))
+        """Journal a clock event."""
+        self._take(self._clock(now))
         if self.desk.due <= now:
             raise RuntimeError(f"a deadline at {self.desk.due} is not moved by the clock at {now}")
+
+    def _clock(self, now: int, seq: int = 0) -> ClockTicked:
+        book = self.desk.book.name
+        return ClockTicked(
+            id=market_id(book, "clock", now), key=book, occurred_at=now, observed_at=now, book=book, seq=seq
+        )
 
     def _take(self, event: Event) -> None:
         """Journal an input and let the desk answer it."""

@@ -15,14 +15,14 @@ import numpy as np
 
 from agents.agent import NEVER, pack, unpack
 from agents.frame import TRADE, Frame
+from agents.layout import UNBOUNDED, Watch
 from agents.money import CONTEXT, ZERO, exact, plain
+from agents.scan import first_touch
 from replay.costs import Costs, against, refusal
 from replay.matching import (
-    UNBOUNDED,
     Hit,
     Moment,
     Working,
-    first_touch,
     match,
     moment_of,
     see,
@@ -100,8 +100,8 @@ class SimulatedExchange:
         self._working: list[list[Working]] = [[] for _ in range(count)]
         for order in state.orders.values():
             self._working[order.index].append(order)
-        self._wake_at = np.full(count, NEVER, np.int64)
-        self._bounds = np.full((count, 4), UNBOUNDED)
+        self.watch = Watch(np.full(count, NEVER, np.int64), np.full((count, 4), UNBOUNDED))
+        """What could wake the orders: rows that it lets pass are quiet."""
         self._tight = [UNBOUNDED] * count
         self._dues = [NEVER] * count
         self.due = NEVER
@@ -138,9 +138,9 @@ class SimulatedExchange:
                 wake_at = min(wake_at, order.active_at)
             else:
                 bounds = tightened(bounds, order)
-        self._wake_at[index] = wake_at
+        self.watch.wake_at[index] = wake_at
         if bounds != self._tight[index]:
-            self._bounds[index] = self._tight[index] = bounds
+            self.watch.bounds[index] = self._tight[index] = bounds
         self._dues[index] = due if due == NEVER else due + self._latency_ns
         self.due = min(self._dues)
 
@@ -224,8 +224,7 @@ class SimulatedExchange:
             frame.instrument,
             frame.occurred_at,
             frame.values,
-            self._wake_at,
-            self._bounds,
+            *self.watch,
             lo,
             hi,
         )

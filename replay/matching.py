@@ -15,6 +15,7 @@ import msgspec
 
 from agents.frame import BAR, QUOTE, TRADE, Floats, Frame, Ints
 from agents.kernels import kernel
+from agents.layout import Bounds
 from replay.costs import Liquidity
 from schemas.execution import OrderRequested, OrderType
 
@@ -169,66 +170,20 @@ _RULES: dict[OrderType, Callable[[Meeting], Hit | None]] = {
 }
 
 
-BUY_BELOW, SELL_BELOW, BUY_ABOVE, SELL_ABOVE = 0, 1, 2, 3
-"""Columns of the bounds: a buy (sell) order may trade once the price at which it buys (sells) is at or beyond it."""
-Bounds = tuple[float, float, float, float]
-UNBOUNDED: Bounds = (-inf, -inf, inf, inf)
-
-
 def tightened(bounds: Bounds, order: Working) -> Bounds:
     """Move the bounds of an instrument to where this resting order may begin to trade."""
     level, order_type = order.level, order.request.order_type
     buy_below, sell_below, buy_above, sell_above = bounds
     if order_type == "stop":
         if order.request.side == "buy":
-            return buy_below, sell_below, min(buy_above, level), sell_above
-        return buy_below, max(sell_below, level), buy_above, sell_above
+            return Bounds(buy_below, sell_below, min(buy_above, level), sell_above)
+        return Bounds(buy_below, max(sell_below, level), buy_above, sell_above)
     passed = order_type == "limit"  # to touch a limit is not enough
     if order.request.side == "buy":
         level = nextafter(level, -inf) if passed else level
-        return max(buy_below, level), sell_below, buy_above, sell_above
+        return Bounds(max(buy_below, level), sell_below, buy_above, sell_above)
     level = nextafter(level, inf) if passed else level
-    return buy_below, sell_below, buy_above, min(sell_above, level)
-
-
-@kernel
-def first_touch(
-    kind: Ints,
-    instrument: Ints,
-    occurred_at: Ints,
-    values: Floats,
-    wake_at: Ints,
-    bounds: Floats,
-    lo: int,
-    hi: int,
-) -> int:
-    """Give the first row in [lo, hi) that a working order may have to do with, or `hi`.
-
-    wake_at: int64[instruments], time from which every row counts. bounds: float64[instruments, 4]. May stop too early,
-    never too late.
-    """
-    for row in range(lo, hi):
-        i = instrument[row]
-        if kind[row] == BAR:
-            at = occurred_at[row] - 1
-            buy_low = sell_low = values[row, 2]
-            buy_high = sell_high = values[row, 1]
-        elif kind[row] == QUOTE:
-            at = occurred_at[row]
-            sell_low = sell_high = values[row, 0]
-            buy_low = buy_high = values[row, 1]
-        else:
-            at = occurred_at[row]
-            buy_low = sell_low = buy_high = sell_high = values[row, 0]
-        if (
-            at >= wake_at[i]
-            or buy_low <= bounds[i, BUY_BELOW]
-            or sell_low <= bounds[i, SELL_BELOW]
-            or buy_high >= bounds[i, BUY_ABOVE]
-            or sell_high >= bounds[i, SELL_ABOVE]
-        ):
-            return row
-    return hi
+    return Bounds(buy_below, sell_below, buy_above, min(sell_above, level))
 
 
 @kernel

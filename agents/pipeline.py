@@ -10,8 +10,8 @@ takes them by one pass, `agents.scan`, as long as all agents stay quiet, and has
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,16 +42,6 @@ MAX_SEEN = 8192
 """Ids of events that are remembered, so that one delivered twice counts once."""
 MAX_ANSWERS = 10_000
 """More answers to one event than this is a loop between agents."""
-
-
-class Mark(NamedTuple):
-    """A tick of the clock that only marks the book's worth, between two rows."""
-
-    row: int
-    """The row that it comes before."""
-    prices: list[float]
-    """Last prices by then, per instrument."""
-    at: int
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -94,8 +84,8 @@ class Desk:
         """The next time, in ns, at which an agent wants to see the clock."""
         self.loud_due = NEVER
         """The same, without those ticks that only mark the book's worth."""
-        self.noted: list[Mark] = []
-        """Marks that come between the rows of the last scan."""
+        self.noted: list[tuple[int, int, list[float]]] = []
+        """Marks between the rows of the last scan: the row that each comes before, its time, and the last prices."""
         count = len(book.instruments)
         self._marked_rows, self._marked_prices = np.zeros(MAX_MARKS, np.int64), np.zeros((MAX_MARKS, count))
         self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
@@ -126,8 +116,8 @@ class Desk:
 
         A row is also not quiet if it is observed at `until` or later, or if the venue may have to do with it. A tick
         that would do no more than mark the book's worth does not end the scan: it is noted in `noted`, and the host
-        writes an entry for each, by `mark`, before it does anything else. A scan that has noted MAX_MARKS may end
-        before a quiet row.
+        journals an entry for each and hands them to `mark` before it does anything else. A scan that has noted
+        MAX_MARKS may end before a quiet row.
         """
         return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due)
 
@@ -139,15 +129,14 @@ class Desk:
         self.features.name_last(frame, lo, stop)
         if marks or self.noted:
             rows, prices = self._marked_rows[:marks].tolist(), self._marked_prices[:marks].tolist()
-            self.noted = [
-                Mark(*rows_prices, mark_at + i * every) for i, rows_prices in enumerate(zip(rows, prices, strict=True))
-            ]
+            self.noted = list(zip(rows, range(mark_at, mark_at + marks * every, every), prices, strict=True))
         return stop
 
-    def mark(self, entry: ClockTicked, prices: list[float]) -> EquityMarked:
-        """Take a tick that was noted: it marks the book's worth at the prices noted with it, and does no more."""
-        self._remember(entry.id)
-        marked = self.portfolio.mark(entry, prices)
+    def mark(self, entries: Sequence[ClockTicked]) -> list[EquityMarked]:
+        """Take the ticks that the last scan noted, as entries of the journal; give what follows from each."""
+        for entry in entries:
+            self._remember(entry.id)
+        marked = self.portfolio.mark(entries, [prices for _, _, prices in self.noted])
         self.due = min(self.loud_due, self.portfolio.state.due)
         return marked
 

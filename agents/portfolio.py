@@ -6,7 +6,7 @@ to the last digit, because only the split of cost between the closed and the ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -110,33 +110,39 @@ class Portfolio(Agent[PortfolioState]):
         if state.due == NEVER:
             state.due = self._boundary(now)
         elif now >= state.due:
-            yield self.mark(event, self._features.state.rows[:, f.PRICE].tolist())
+            yield from self.mark([event], [self._features.state.rows[:, f.PRICE].tolist()])
 
     def _boundary(self, now: int) -> int:
         return (now // self.every + 1) * self.every
 
-    def mark(self, event: ClockTicked, prices: list[float]) -> EquityMarked:
-        """Say what the book is worth at the instruments' last prices."""
+    def mark(self, ticks: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
+        """Say what the book is worth at each of some ticks, at the last prices by then; no fill lies between them."""
         state = self.state
-        state.due = self._boundary(event.observed_at)
-        equity, unrealised, gross = state.cash, ZERO, ZERO
-        for position, instrument, price in zip(state.positions, self.book.instruments, prices, strict=True):
-            if position.quantity:
-                unit = CONTEXT.multiply(exact(price), instrument.multiplier)
+        state.due = self._boundary(ticks[-1].observed_at)
+        held = [(i, p) for i, p in enumerate(state.positions) if p.quantity]
+        cash, realised, fees = plain(state.cash), plain(state.realised), plain(state.fees)
+        marked: list[EquityMarked] = []
+        for tick, known in zip(ticks, prices, strict=True):
+            equity, unrealised, gross = state.cash, ZERO, ZERO
+            for i, position in held:
+                unit = CONTEXT.multiply(exact(known[i]), self.book.instruments[i].multiplier)
                 notional = CONTEXT.multiply(position.quantity, unit)
                 equity = CONTEXT.add(equity, notional)
                 unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
                 gross = CONTEXT.add(gross, CONTEXT.abs(notional))
-        return self.emit(
-            EquityMarked,
-            event,
-            equity=plain(equity),
-            cash=plain(state.cash),
-            unrealised_pnl=plain(unrealised),
-            realised_pnl=plain(state.realised),
-            fees=plain(state.fees),
-            gross_exposure=plain(gross),
-        )
+            marked.append(
+                self.emit(
+                    EquityMarked,
+                    tick,
+                    equity=plain(equity),
+                    cash=cash,
+                    unrealised_pnl=plain(unrealised),
+                    realised_pnl=realised,
+                    fees=fees,
+                    gross_exposure=plain(gross),
+                )
+            )
+        return marked
 
     def quantity(self, index: int) -> Decimal:
         """Give the signed quantity held of the book's `index`-th instrument."""

@@ -152,25 +152,25 @@ class Engine:
                 self._serve()
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
-            self._count_span(frame, lo, stop)
+            noted = self.desk.noted
+            if noted:
+                self._mark(frame, lo, noted)
+            self._count(frame, noted[-1][0] if noted else lo, stop)
             if stop > lo:
                 self.exchange.absorb(frame, lo, stop)
-            if stop < n and times[stop] < until and len(self.desk.noted) < MAX_MARKS:
+            if stop < n and times[stop] < until and len(noted) < MAX_MARKS:
                 self._run_row(frame, stop)
                 stop += 1
             lo = stop
 
-    def _count_span(self, frame: Frame, lo: int, hi: int) -> None:
-        """Count rows that were taken, and journal the marks between them."""
-        for row, prices, at in self.desk.noted:
-            self._count(frame, lo, row)
-            self.seq += 1
-            self.now = at
-            entry = self._clock(at, self.seq)
+    def _mark(self, frame: Frame, lo: int, noted: list[tuple[int, int, list[float]]]) -> None:
+        """Count the rows from `lo` up to the last of the marks between them, and journal the marks."""
+        entries = [self._clock(at, self.seq + row - lo + i) for i, (row, at, _) in enumerate(noted, 1)]
+        for entry, marked in zip(entries, self.desk.mark(entries), strict=True):
             self.log.journal(entry)
-            self.log.derived(self.desk.mark(entry, prices))
-            lo = row
-        self._count(frame, lo, hi)
+            self.log.derived(marked)
+        self._count(frame, lo, noted[-1][0])
+        self.seq, self.now = entries[-1].seq, entries[-1].observed_at
 
     def _run_row(self, frame: Frame, row: int) -> None:
         """Let the venue meet a row, then the desk: a fill known at the same time comes first, as ranks say."""

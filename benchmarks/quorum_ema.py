@@ -1,13 +1,13 @@
 """The EMA-cross book in Quorum's replay, whole: archive in, merge, agents, risk, simulated exchange, log out.
 
-It takes the same arguments and leaves the same report as the peers, and with `--models` it also asks offline models
-every 15 minutes. Run it from the repository's root: `python -m benchmarks.quorum_ema`.
+It takes the same arguments and leaves the same report as the peers. `--guarded` adds stops, targets, circuit breakers,
+slippage and delay to the book, `--models` offline models that are asked every 15 minutes. Run it from the repository's
+root: `python -m benchmarks.quorum_ema`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from importlib.metadata import version
@@ -50,35 +50,53 @@ INSTRUMENT = "BTC/USDT@sim"
 WARM_UP_FRAMES = 2
 """Replayed before the clock starts, so that the kernels are compiled or read from numba's cache: once for the first
 frame, whose columns are read-only, and once for the others, which are joined from two batches."""
+SCALAR_ROWS = 30_000
+"""Replayed once more event by event: the log must be the same."""
 UNLIMITED_PCT = 1e6
 
 
-def ema_book(fast: int, slow: int, models: Sequence[str] = ()) -> Book:
+GUARDS: dict[str, dict[str, Any]] = {
+    "strategy": {"stop_atr": 60.0, "target_atr": 120.0},
+    "breakers": {
+        "max_drawdown_pct": 90.0,
+        "max_daily_loss_pct": 50.0,
+        "flash_move_pct": 20.0,
+        "max_losing_streak": 1_000,
+        "max_failed_votes": 1_000_000,
+    },
+    "venue": {"slippage_bps": 1.0, "latency_ms": 100},
+}
+"""Every guard is on and looks at every bar; those that would end the trading are set so far out that none trips."""
+
+
+def ema_book(fast: int, slow: int, models: Sequence[str] = (), *, guarded: bool = False) -> Book:
     """Build the book of benchmarks/README.md; each of `models` may veto an entry, as mode advisory has it.
 
-    The limits are wide open, and the venue neither delays, slips nor caps: an order fills at the next bar's open.
+    Unless it is `guarded`, the limits are wide open, and the venue neither delays, slips nor caps: an order fills at
+    the next bar's open.
     """
     asked: dict[str, Any] = {
         "models": {name: {"kind": name} for name in models},
         "analysts": {"models": list(models), "every_min": 15},
         "consensus": {"agree": 1},
     }
-    return parse_book(
-        {
-            "name": "ema-cross",
-            "instruments": [{"id": INSTRUMENT, "lot_size": "0.001", "tick_size": "0.01", "min_notional": "0"}],
-            "cash": str(STARTING_CASH),
-            "features": {"ema_fast": fast, "ema_slow": slow},
-            "strategy": {"mode": "advisory"},
-            "risk": {
-                "order_quantity": str(QUANTITY),
-                "max_position_pct": UNLIMITED_PCT,
-                "max_exposure_pct": UNLIMITED_PCT,
-            },
-            "venue": {"taker_bps": TAKER_FEE * 1e4, "slippage_bps": 0.0, "latency_ms": 0, "max_volume_pct": None},
-            **(asked if models else {}),
-        }
-    )
+    data: dict[str, Any] = {
+        "name": "ema-cross",
+        "instruments": [{"id": INSTRUMENT, "lot_size": "0.001", "tick_size": "0.01", "min_notional": "0"}],
+        "cash": str(STARTING_CASH),
+        "features": {"ema_fast": fast, "ema_slow": slow},
+        "strategy": {"mode": "advisory"},
+        "risk": {
+            "order_quantity": str(QUANTITY),
+            "max_position_pct": UNLIMITED_PCT,
+            "max_exposure_pct": UNLIMITED_PCT,
+        },
+        "venue": {"taker_bps": TAKER_FEE * 1e4, "slippage_bps": 0.0, "latency_ms": 0, "max_volume_pct": None},
+        **(asked if models else {}),
+    }
+    for section, settings in GUARDS.items() if guarded else ():
+        data[section] = data.get(section, {}) | settings
+    return parse_book(data)
 
 
 def archived(bars: Path) -> Path:
@@ -139,29 +157,30 @@ def _counted(log: Path) -> tuple[int, int]:
     return events, fills
 
 
-def _emptied(frames: deque[Frame]) -> Iterator[Frame]:
-    """Give frames that lie in memory, and let go of each once it is done: the desk adds its own columns to it."""
-    while frames:
-        yield frames.popleft()
+def cut(frame: Frame, lo: int, hi: int) -> Frame:
+    """Give rows [lo, hi) as a frame."""
+    kind, instrument, number, occurred_at, observed_at = (column[lo:hi] for column in frame.columns[:-1])
+    values = frame.values[lo:hi]
+    return Frame(frame.instruments, kind, instrument, number, occurred_at, observed_at, values, frame.ids[lo:hi])
 
 
-def _measure(workload: Workload, models: Sequence[str], out: Path) -> None:
-    book = ema_book(workload.fast, workload.slow, models)
+def _measure(workload: Workload, book: Book, out: Path) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as other_process:  # so that its memory is not counted here
         path = other_process.submit(archived, workload.bars).result()
     nothing = RecordedVerdicts()
     replayed(book, islice(open_archive(path, book).frames(), WARM_UP_FRAMES), out / "warm-up", nothing)
-    watch = Stopwatch()
-    archive = open_archive(path, book)
-    load = watch.lap()
-    whole = replayed(book, archive.frames(), out / "whole", nothing)
+    loaded = replayed(book, open_archive(path, book).frames(), out / "loaded", nothing)
     peak = peak_rss_mb()
-    again = {"in_memory": replayed(book, _emptied(deque(archive.frames())), out / "in-memory", nothing)}
-    if models:
-        recorded = RecordedVerdicts.load(out / "whole")
-        again["recorded"] = replayed(book, archive.frames(), out / "recorded", recorded)
+    watch = Stopwatch()
+    frames = list(open_archive(path, book).frames())
+    load = watch.lap()
+    whole = replayed(book, frames, out / "whole", nothing)
+    again = {"loaded": loaded}
+    if book.models:
+        again["recorded"] = replayed(book, frames, out / "recorded", RecordedVerdicts.load(out / "whole"))
     if any(other.log_sha256 != whole.log_sha256 for other in again.values()):
         raise RuntimeError(f"a second run left another log: {whole}, {again}")
+    _check_scalar(book, frames[0], out)
     more = {f"run_{name}_cpu_s": round(other.time.cpu_s, 3) for name, other in again.items()}
     more |= {f"run_{name}_s": round(other.time.wall_s, 3) for name, other in again.items()}
     write_report(
@@ -181,15 +200,26 @@ def _measure(workload: Workload, models: Sequence[str], out: Path) -> None:
     )
 
 
+def _check_scalar(book: Book, frame: Frame, out: Path) -> None:
+    """Replay the first rows in spans and one by one. Raises RuntimeError where orders, equity or any event differ."""
+    rows = min(len(frame), SCALAR_ROWS)
+    spans = replayed(book, [cut(frame, 0, rows)], out / "spans", RecordedVerdicts())
+    scalar = replayed(book, (cut(frame, row, row + 1) for row in range(rows)), out / "scalar", RecordedVerdicts())
+    if (scalar.log_sha256, scalar.orders, scalar.equity) != (spans.log_sha256, spans.orders, spans.equity):
+        raise RuntimeError(f"one by one the rows come to something else: {spans}, {scalar}")
+
+
 def _main() -> None:
     parser = workload_parser("Quorum")
     parser.add_argument(
         "--models", nargs="*", default=[], choices=sorted(VOTERS), help="offline models to ask every 15 minutes"
     )
+    parser.add_argument("--guarded", action="store_true", help="with stops, targets, breakers, slippage and delay")
     arguments = parser.parse_args()
     workload = checked_workload(parser, arguments)
+    book = ema_book(workload.fast, workload.slow, arguments.models, guarded=arguments.guarded)
     with TemporaryDirectory(prefix="quorum-benchmark-") as out:
-        _measure(workload, arguments.models, Path(out))
+        _measure(workload, book, Path(out))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,12 @@ def report(*, bars: int = 1_000, speed: int = 100, orders: int = 7, equity: floa
     )
 
 
-def run(engine: str, found: Report, *, models: bool = False) -> Run:
-    return Run(engine, "loud", found, models=models)
+def run(engine: str, found: Report, *, own_trades: bool = False) -> Run:
+    return Run(engine, "loud", found, own_trades)
+
+
+def promises_of(runs: list[Run]) -> list[str]:
+    return broken_promises(runs, {"loud": 10 / replay.KEPT})
 
 
 LOOP = run(PLAIN_LOOP.name, report())
@@ -57,46 +61,46 @@ def planted(monkeypatch: pytest.MonkeyPatch, found: Report, instead: str = "") -
 def test_what_holds_breaks_nothing() -> None:
     long = report(bars=10_000, peak=375)
     quorum = [run(QUORUM.name, report()), run(QUORUM.name, long)]
-    assert broken_promises([LOOP, PEER, *quorum, run(PLAIN_LOOP.name, long)]) == []
+    assert promises_of([LOOP, PEER, *quorum, run(PLAIN_LOOP.name, long)]) == []
 
 
 @pytest.mark.parametrize("engine", [QUORUM.name, RATIO_TO])
 @pytest.mark.parametrize(("wrong", "told"), [({"orders": 8}, "with 8 orders"), ({"equity": 99.52}, "99.52")])
 def test_other_trades_than_the_plain_loop_s_are_told(engine: str, wrong: dict[str, int], told: str) -> None:
-    (sentence,) = broken_promises([LOOP, run(engine, report(**wrong))])
+    (sentence,) = promises_of([LOOP, run(engine, report(**wrong))])
     assert sentence.startswith(f"{engine} ended 1,000 bars (loud) ")
     assert told in sentence
 
 
 def test_any_of_several_runs_can_break_a_promise() -> None:
     right, wrong = run(QUORUM.name, report()), run(QUORUM.name, report(orders=8))
-    assert len(broken_promises([LOOP, right, wrong, right])) == 1
+    assert len(promises_of([LOOP, right, wrong, right])) == 1
 
 
 def test_a_rounded_cent_is_no_other_equity() -> None:
-    assert broken_promises([LOOP, run(QUORUM.name, report(equity=99.51))]) == []
+    assert promises_of([LOOP, run(QUORUM.name, report(equity=99.51))]) == []
 
 
 def test_models_may_trade_otherwise() -> None:
     voted = report(orders=9, equity=98.0)
-    assert broken_promises([LOOP, run(ASKED, voted, models=True), run(RECORDED, voted, models=True)]) == []
+    assert promises_of([LOOP, run(ASKED, voted, own_trades=True), run(RECORDED, voted, own_trades=True)]) == []
 
 
 def test_a_lost_lead_is_told_by_processor_time() -> None:
-    (sentence,) = broken_promises([LOOP, PEER, run(QUORUM.name, report(speed=99))])
+    (sentence,) = promises_of([LOOP, PEER, run(QUORUM.name, report(speed=99))])
     assert "9.9 times as fast as NautilusTrader over 1,000 bars (loud)" in sentence
 
 
 def test_grown_memory_is_told() -> None:
     runs = [run(QUORUM.name, report(peak=300)), run(QUORUM.name, report(bars=10_000, peak=376))]
-    (sentence,) = broken_promises(runs)
+    (sentence,) = promises_of(runs)
     assert "376 MB over 10,000 bars (loud)" in sentence
     assert "300 MB" in sentence
 
 
 def test_a_log_that_differs_from_run_to_run_is_told() -> None:
     other = msgspec.structs.replace(report(), log_sha256="b" * 64)
-    (sentence,) = broken_promises([run(QUORUM.name, report()), run(QUORUM.name, other)])
+    (sentence,) = promises_of([run(QUORUM.name, report()), run(QUORUM.name, other)])
     assert sentence == "Quorum left different logs in two runs over 1,000 bars (loud)."
 
 

@@ -243,14 +243,16 @@ class Breakers(MarketAgent[BreakersState]):
 
     # Events
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Start the day at midnight; reset what has cooled down."""
         state, now = self.state, event.observed_at
         if state.midnight == NEVER:
             state.midnight = _midnight_after(now)
             self._settle()
-        if now < state.due:
-            return
+        return () if now < state.due else self._on_due(event)
+
+    def _on_due(self, event: ClockTicked) -> Iterator[Event]:
+        state, now = self.state, event.observed_at
         if now >= state.midnight:
             state.midnight = _midnight_after(now)
             state.marks[DAY_START] = equity_of(state.prices, self._portfolio.exposures, self._portfolio.cash_float)
@@ -267,7 +269,7 @@ class Breakers(MarketAgent[BreakersState]):
                 yield self.emit(BreakerReset, event, key, rule="flash_move", reason="cooldown")
         self._settle()
 
-    def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
+    def on_position_changed(self, event: PositionChanged) -> tuple[Event, ...]:
         """Count trades that lost, after their fees, in a row; one ends where the position is closed or turned."""
         limit, state = self.book.breakers.max_losing_streak, self.state
         k = self.index_of[event.instrument]
@@ -276,19 +278,20 @@ class Breakers(MarketAgent[BreakersState]):
         side = (event.quantity > ZERO) - (event.quantity < ZERO)
         if trade.side in (side, 0):
             trade.side = side
-            return
+            return ()
         state.trades[k] = OpenTrade(side=side)
         state.losing_streak = state.losing_streak + 1 if trade.pnl < ZERO else 0
         if limit is not None and state.losing_streak >= limit and "losing_streak" not in state.tripped:
             streak, state.losing_streak = state.losing_streak, 0
-            yield self._trip(event, "losing_streak", limit, streak, self._cooled(event))
+            tripped = self._trip(event, "losing_streak", limit, streak, self._cooled(event))
             self._settle()
+            return (tripped,)
+        return ()
 
-    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+    def on_consensus_reached(self, event: ConsensusReached) -> tuple[Event, ...]:
         """Models answer: no outage."""
-        del event
         self.state.failed_votes = 0
-        yield from ()
+        return ()
 
     def on_consensus_failed(self, event: ConsensusFailed) -> Iterator[Event]:
         """Count questions without a usable answer, in a row; a disagreement or an abstention is an answer."""

@@ -41,6 +41,6 @@ def to_cent(value: Decimal) -> Decimal:
     return plain(value.quantize(CENT, context=CONTEXT))
 
 
-def percent_of(value: Decimal, percent: float) -> Decimal:
+def percent_of(value: Decimal, percent: Decimal) -> Decimal:
     """Give `percent` of a value."""
-    return CONTEXT.divide(CONTEXT.multiply(value, exact(percent)), _HUNDRED)
+    return CONTEXT.divide(CONTEXT.multiply(value, percent), _HUNDRED)

@@ -6,7 +6,7 @@ to the last digit, because only the split of cost between the closed and the ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -51,6 +51,8 @@ class Portfolio(Agent[PortfolioState]):
         super().__init__(book, PortfolioState(cash=book.cash, positions=positions))
         self._features = features
         self._every = book.mark_every_min * NS_PER_MIN
+        self._multipliers = [float(instrument.multiplier) for instrument in book.instruments]
+        self._units = [(0.0, ZERO)] * len(positions)
         self.exposures: Floats = np.zeros(len(positions))
         """Quantity times multiplier as float64, for the kernels that watch equity."""
         self.cash_float = float(book.cash)
@@ -58,18 +60,18 @@ class Portfolio(Agent[PortfolioState]):
     def restore(self, data: bytes) -> None:
         """Put back the state, and the floats that follow from it."""
         super().restore(data)
-        self._refresh()
+        self._refresh(range(len(self.state.positions)))
 
-    def _refresh(self) -> None:
+    def _refresh(self, indices: Iterable[int]) -> None:
         self.cash_float = float(self.state.cash)
-        for i, instrument in enumerate(self.book.instruments):
-            self.exposures[i] = float(self.state.positions[i].quantity) * float(instrument.multiplier)
+        for i in indices:
+            self.exposures[i] = float(self.state.positions[i].quantity) * self._multipliers[i]
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Fills, and the clock for the marks."""
         return {OrderFilled: self.on_order_filled, ClockTicked: self.on_clock_ticked}
 
-    def on_order_filled(self, event: OrderFilled) -> Iterator[Event]:
+    def on_order_filled(self, event: OrderFilled) -> tuple[Event]:
         """Book a fill: what it closes realises PnL at average cost, what it opens adds to the cost."""
         state = self.state
         i = self.index_of[event.key]
@@ -81,17 +83,18 @@ class Portfolio(Agent[PortfolioState]):
         state.cash = CONTEXT.subtract(CONTEXT.subtract(state.cash, notional), event.fee)
         state.realised = CONTEXT.add(state.realised, realised)
         state.fees = CONTEXT.add(state.fees, event.fee)
-        self._refresh()
+        self._refresh((i,))
         quantity = position.quantity
         average = (
             CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(COST_STEP, context=CONTEXT)
             if quantity
             else ZERO
         )
-        yield self.emit(
-            PositionChanged,
-            event,
-            event.key,
+        changed = PositionChanged(
+            id="",
+            key=event.key,
+            occurred_at=0,
+            observed_at=0,
             instrument=event.key,
             order=event.order,
             quantity=plain(quantity),
@@ -102,6 +105,7 @@ class Portfolio(Agent[PortfolioState]):
             total_realised_pnl=plain(state.realised),
             total_fees=plain(state.fees),
         )
+        return (self.signed(changed, event),)
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
         """Mark the book on each boundary of the sampling interval."""
@@ -128,8 +132,12 @@ class Portfolio(Agent[PortfolioState]):
 
     def unit(self, index: int) -> Decimal:
         """Give the worth of a quantity of one at the last price; zero where no price is known."""
-        price = exact(float(self._features.state.rows[index, f.PRICE]))
-        return CONTEXT.multiply(price, self.book.instruments[index].multiplier)
+        price = self._features.state.rows.item(index, f.PRICE)
+        known, unit = self._units[index]
+        if price != known:
+            unit = CONTEXT.multiply(exact(price), self.book.instruments[index].multiplier)
+            self._units[index] = price, unit
+        return unit
 
     def notional(self, index: int) -> Decimal:
         """Give the signed notional of a position at the last price."""

@@ -40,7 +40,7 @@ class Costs:
             "taker": CONTEXT.divide(exact(venue.taker_bps), _TEN_THOUSAND),
         }
         most_pct = venue.max_volume_pct
-        self._share = None if most_pct is None else percent_of(Decimal(1), most_pct)
+        self._share = None if most_pct is None else percent_of(Decimal(1), exact(most_pct))
 
     def slipped(self, price: float, side: Side, tick: Decimal) -> Decimal:
         """Move a price against the order by the slippage and then to the next tick against it.
@@ -80,14 +80,18 @@ def refusal(order: OrderRequested, instrument: Instrument, last_price: float) ->
     if quantity <= ZERO or CONTEXT.remainder(quantity, instrument.lot_size):
         return f"quantity {quantity} is not a multiple of the lot size {instrument.lot_size}"
     name = _PRICE_FIELD[order.order_type]
-    price: Decimal | None = getattr(order, name) if name else exact(last_price)
-    if price is None:
-        return f"a {order.order_type} order needs a {name}"
-    if name and (price <= ZERO or CONTEXT.remainder(price, instrument.tick_size)):
-        return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
-    if order.reduce_only or not price:
+    if name:
+        price: Decimal | None = getattr(order, name)
+        if price is None:
+            return f"a {order.order_type} order needs a {name}"
+        if price <= ZERO or CONTEXT.remainder(price, instrument.tick_size):
+            return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
+    else:
+        price = None
+    if order.reduce_only or not instrument.min_notional or (price is None and not last_price):
         return ""
-    notional = CONTEXT.multiply(CONTEXT.multiply(price, quantity), instrument.multiplier)
+    worth = exact(last_price) if price is None else price
+    notional = CONTEXT.multiply(CONTEXT.multiply(worth, quantity), instrument.multiplier)
     if notional < instrument.min_notional:
         return f"notional {plain(notional)} is below the minimum of {instrument.min_notional}"
     return ""

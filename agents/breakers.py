@@ -18,7 +18,7 @@ from agents import features as f
 from agents.agent import NEVER, Handler, MarketAgent, State
 from agents.frame import Floats, Frame, Ints
 from agents.kernels import kernel
-from agents.money import CONTEXT, ZERO
+from agents.money import ZERO, add, subtract
 from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_DAY, NS_PER_MIN, Event
@@ -274,7 +274,7 @@ class Breakers(MarketAgent[BreakersState]):
         limit, state = self.book.breakers.max_losing_streak, self.state
         k = self.index_of[event.instrument]
         trade = state.trades[k]
-        trade.pnl = CONTEXT.subtract(CONTEXT.add(trade.pnl, event.realised_pnl), event.fee)
+        trade.pnl = subtract(add(trade.pnl, event.realised_pnl), event.fee)
         side = (event.quantity > ZERO) - (event.quantity < ZERO)
         if trade.side in (side, 0):
             trade.side = side

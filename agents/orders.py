@@ -15,7 +15,7 @@ import numpy as np
 
 from agents.agent import Agent, Handler, State
 from agents.frame import Ints
-from agents.money import CONTEXT, ZERO, plain
+from agents.money import ZERO, add, magnitude, negative, plain, subtract
 from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import Event
@@ -124,8 +124,8 @@ class Orders(Agent[OrdersState]):
         if self.busy[index]:
             for order in self.state.working.values():
                 if order.index == index and order.role in MOVING:
-                    left = CONTEXT.subtract(order.quantity, order.filled)
-                    quantity = CONTEXT.add(quantity, left if order.side == "buy" else CONTEXT.minus(left))
+                    left = subtract(order.quantity, order.filled)
+                    quantity = add(quantity, left if order.side == "buy" else negative(left))
         return quantity
 
     def on_trade_approved(self, event: TradeApproved) -> list[Event]:
@@ -179,7 +179,7 @@ class Orders(Agent[OrdersState]):
         if status is None:
             return None
         if type(event) is OrderFilled:
-            order.filled = CONTEXT.add(order.filled, event.quantity)
+            order.filled = add(order.filled, event.quantity)
             if order.filled >= order.quantity:
                 status = "filled"
         order.status = status
@@ -254,7 +254,7 @@ class Orders(Agent[OrdersState]):
                     index=entry.index,
                     role=role,
                     side="sell" if quantity > ZERO else "buy",
-                    quantity=CONTEXT.abs(quantity),
+                    quantity=magnitude(quantity),
                     approval=entry.approval,
                 )
                 answers.append(self._request(cause, order, price))

@@ -16,7 +16,7 @@ from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
 from agents.frame import Floats
-from agents.money import CONTEXT, COST_STEP, ZERO, exact, plain
+from agents.money import COST_STEP, ZERO, add, divide, exact, magnitude, multiply, negative, plain, quantize, subtract
 from schemas.accounting import EquityMarked, PositionChanged
 from schemas.base import NS_PER_MIN, Event
 from schemas.book import Book
@@ -77,19 +77,15 @@ class Portfolio(Agent[PortfolioState]):
         i = self.index_of[event.key]
         position = state.positions[i]
         multiplier = self.book.instruments[i].multiplier
-        change = event.quantity if event.side == "buy" else CONTEXT.minus(event.quantity)
-        notional = CONTEXT.multiply(CONTEXT.multiply(change, event.price), multiplier)
+        change = event.quantity if event.side == "buy" else negative(event.quantity)
+        notional = multiply(multiply(change, event.price), multiplier)
         realised = _apply(position, change, notional)
-        state.cash = CONTEXT.subtract(CONTEXT.subtract(state.cash, notional), event.fee)
-        state.realised = CONTEXT.add(state.realised, realised)
-        state.fees = CONTEXT.add(state.fees, event.fee)
+        state.cash = subtract(subtract(state.cash, notional), event.fee)
+        state.realised = add(state.realised, realised)
+        state.fees = add(state.fees, event.fee)
         self._refresh((i,))
         quantity = position.quantity
-        average = (
-            CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(COST_STEP, context=CONTEXT)
-            if quantity
-            else ZERO
-        )
+        average = quantize(divide(position.cost, multiply(quantity, multiplier)), COST_STEP) if quantity else ZERO
         changed = PositionChanged(
             id="",
             key=event.key,
@@ -135,48 +131,48 @@ class Portfolio(Agent[PortfolioState]):
         price = self._features.state.rows.item(index, f.PRICE)
         known, unit = self._units[index]
         if price != known:
-            unit = CONTEXT.multiply(exact(price), self.book.instruments[index].multiplier)
+            unit = multiply(exact(price), self.book.instruments[index].multiplier)
             self._units[index] = price, unit
         return unit
 
     def notional(self, index: int) -> Decimal:
         """Give the signed notional of a position at the last price."""
         quantity = self.state.positions[index].quantity
-        return CONTEXT.multiply(quantity, self.unit(index)) if quantity else ZERO
+        return multiply(quantity, self.unit(index)) if quantity else ZERO
 
     def equity(self) -> Decimal:
         """Give cash plus all positions at the last prices."""
         total = self.state.cash
         for index in range(len(self.state.positions)):
-            total = CONTEXT.add(total, self.notional(index))
+            total = add(total, self.notional(index))
         return total
 
     def _marked(self) -> tuple[Decimal, Decimal]:
         unrealised = gross = ZERO
         for index, position in enumerate(self.state.positions):
             notional = self.notional(index)
-            unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
-            gross = CONTEXT.add(gross, CONTEXT.abs(notional))
+            unrealised = add(unrealised, subtract(notional, position.cost))
+            gross = add(gross, magnitude(notional))
         return unrealised, gross
 
 
 def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:
     """Move a position by a signed quantity of a signed notional; give the PnL that this realises."""
     held, cost = position.quantity, position.cost
-    total = CONTEXT.add(held, change)
+    total = add(held, change)
     if held == ZERO or (held > ZERO) == (change > ZERO):
-        position.quantity, position.cost = total, CONTEXT.add(cost, notional)
+        position.quantity, position.cost = total, add(cost, notional)
         return ZERO
-    if CONTEXT.abs(change) <= CONTEXT.abs(held):
+    if magnitude(change) <= magnitude(held):
         closed_cost = cost if total == ZERO else _share(cost, change, held)
-        position.quantity, position.cost = total, CONTEXT.subtract(cost, closed_cost)
-        return CONTEXT.minus(CONTEXT.add(notional, closed_cost))
+        position.quantity, position.cost = total, subtract(cost, closed_cost)
+        return negative(add(notional, closed_cost))
     closing_notional = _share(notional, held, change)
-    position.quantity, position.cost = total, CONTEXT.subtract(notional, closing_notional)
-    return CONTEXT.minus(CONTEXT.add(closing_notional, cost))
+    position.quantity, position.cost = total, subtract(notional, closing_notional)
+    return negative(add(closing_notional, cost))
 
 
 def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     """Give |part / whole| of an amount, rounded to 1e-10."""
-    share = CONTEXT.divide(CONTEXT.multiply(amount, CONTEXT.abs(part)), CONTEXT.abs(whole))
-    return share.quantize(COST_STEP, context=CONTEXT)
+    share = divide(multiply(amount, magnitude(part)), magnitude(whole))
+    return quantize(share, COST_STEP)

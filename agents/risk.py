@@ -15,7 +15,21 @@ from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.breakers import Breakers
 from agents.features import Features
-from agents.money import CONTEXT, ZERO, exact, floor_to_step, percent_of, plain, to_cent, to_step
+from agents.money import (
+    ZERO,
+    add,
+    divide,
+    exact,
+    floor_to_step,
+    magnitude,
+    multiply,
+    negative,
+    percent_of,
+    plain,
+    subtract,
+    to_cent,
+    to_step,
+)
 from agents.orders import Orders
 from agents.portfolio import Portfolio
 from schemas.base import NS_PER_DAY, NS_PER_S, Event
@@ -55,12 +69,12 @@ class Sizing(msgspec.Struct, kw_only=True):
 
     def aim(self) -> Decimal:
         """Give the signed quantity that the trade leads to."""
-        return CONTEXT.add(self.held, self.quantity if self.side == "buy" else CONTEXT.minus(self.quantity))
+        return add(self.held, self.quantity if self.side == "buy" else negative(self.quantity))
 
     def aim_for(self, quantity: Decimal) -> None:
         """Trade so much that the book holds this signed quantity."""
-        total = CONTEXT.subtract(quantity, self.held)
-        self.side, self.quantity = "buy" if total > ZERO else "sell", CONTEXT.abs(total)
+        total = subtract(quantity, self.held)
+        self.side, self.quantity = "buy" if total > ZERO else "sell", magnitude(total)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -197,7 +211,7 @@ class Risk(Agent[RiskState]):
             clamps=clamps,
             held=held,
         )
-        sizing.aim_for(quantity if wanted >= 0 else CONTEXT.minus(quantity))
+        sizing.aim_for(quantity if wanted >= 0 else negative(quantity))
         if quantity:
             sizing.stop_price = _on_tick(event.stop_price, tick)
             sizing.target_price = _on_tick(event.target_price, tick)
@@ -216,7 +230,7 @@ class Risk(Agent[RiskState]):
         self, event: TradeProposed, index: int, price: Decimal, clamps: list[Clamp]
     ) -> tuple[Decimal, Denial | None]:
         """Size the new position: its quantity, or zero and why."""
-        unit = CONTEXT.multiply(price, self.book.instruments[index].multiplier)
+        unit = multiply(price, self.book.instruments[index].multiplier)
         equity = self._equity()
         wanted = self._wanted_notional(event, unit, equity)
         denial = self._denial(event.observed_at, index, short=event.target == "short", price=price)
@@ -232,9 +246,9 @@ class Risk(Agent[RiskState]):
     def _wanted_notional(self, event: TradeProposed, unit: Decimal, equity: Decimal) -> Decimal:
         limits = self.limits
         if limits.order_quantity is not None:
-            return CONTEXT.multiply(limits.order_quantity, unit)
+            return multiply(limits.order_quantity, unit)
         full = percent_of(equity, self._exact["order_pct"])
-        return CONTEXT.multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
+        return multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
 
     def _cut(
         self, index: int, notional: Decimal, unit: Decimal, equity: Decimal, clamps: list[Clamp]
@@ -247,8 +261,8 @@ class Risk(Agent[RiskState]):
                 value = plain(self._exact[limit])
                 clamps.append(Clamp(limit=limit, value=value, before=to_cent(notional), after=to_cent(after)))
                 notional = after
-        quantity = floor_to_step(CONTEXT.divide(notional, unit), instrument.lot_size)
-        if not quantity or CONTEXT.multiply(quantity, unit) < instrument.min_notional:
+        quantity = floor_to_step(divide(notional, unit), instrument.lot_size)
+        if not quantity or multiply(quantity, unit) < instrument.min_notional:
             smallest = instrument.min_notional
             clamps.append(Clamp(limit="min_notional", value=smallest, before=to_cent(notional), after=ZERO))
             return ZERO, Denial("too small", "min_notional", str(smallest), str(to_cent(notional)))
@@ -259,11 +273,11 @@ class Risk(Agent[RiskState]):
         limits, others = self._exact, ZERO
         for other in range(len(self.book.instruments)):
             if other != index:
-                quantity = max(CONTEXT.abs(self._portfolio.quantity(other)), CONTEXT.abs(self._orders.expected(other)))
-                others = CONTEXT.add(others, CONTEXT.multiply(quantity, self._portfolio.unit(other)))
+                quantity = max(magnitude(self._portfolio.quantity(other)), magnitude(self._orders.expected(other)))
+                others = add(others, multiply(quantity, self._portfolio.unit(other)))
         bounds = [
             ("max_position_pct", percent_of(equity, limits["max_position_pct"])),
-            ("max_exposure_pct", CONTEXT.subtract(percent_of(equity, limits["max_exposure_pct"]), others)),
+            ("max_exposure_pct", subtract(percent_of(equity, limits["max_exposure_pct"]), others)),
         ]
         if "max_order_notional" in limits:
             bounds.append(("max_order_notional", limits["max_order_notional"]))
@@ -310,8 +324,8 @@ class Risk(Agent[RiskState]):
         bound = self._exact.get("confirm_above_notional")
         if bound is None or sizing.reduce_only:
             return self._approve(event, sizing)
-        unit = CONTEXT.multiply(price, self.book.instruments[sizing.index].multiplier)
-        notional = CONTEXT.multiply(sizing.quantity, unit)
+        unit = multiply(price, self.book.instruments[sizing.index].multiplier)
+        notional = multiply(sizing.quantity, unit)
         if notional <= bound:
             return self._approve(event, sizing)
         sizing.expires_at = event.observed_at + int(self.limits.confirm_within_s) * NS_PER_S
@@ -355,10 +369,8 @@ class Risk(Agent[RiskState]):
         denial = self._denial(now, index, short=aim < ZERO, price=price)
         if denial is None:
             unit = self._portfolio.unit(index)
-            quantity, denial = self._cut(
-                index, CONTEXT.multiply(CONTEXT.abs(aim), unit), unit, self._equity(), sizing.clamps
-            )
-            sizing.aim_for(quantity if aim > ZERO else CONTEXT.minus(quantity))
+            quantity, denial = self._cut(index, multiply(magnitude(aim), unit), unit, self._equity(), sizing.clamps)
+            sizing.aim_for(quantity if aim > ZERO else negative(quantity))
             sizing.price = to_step(price, self.book.instruments[index].tick_size)
         return denial
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from agents.agent import NEVER, pack, unpack
 from agents.frame import TRADE, Frame
-from agents.money import CONTEXT, ZERO, exact, plain
+from agents.money import ZERO, add, exact, plain, subtract
 from replay.costs import Costs, against, refusal
 from replay.matching import (
     UNBOUNDED,
@@ -312,8 +312,8 @@ class SimulatedExchange:
             return
         price = self._price(request, hit, instrument)
         signed = quantity if request.side == "buy" else quantity.copy_negate()
-        self._state.positions[order.index] = CONTEXT.add(self._state.positions[order.index], signed)
-        order.open = plain(CONTEXT.subtract(order.open, quantity))
+        self._state.positions[order.index] = add(self._state.positions[order.index], signed)
+        order.open = plain(subtract(order.open, quantity))
         fill = OrderFilled(
             id="",
             key=request.instrument,

@@ -6,7 +6,7 @@ of losing trades and of failed votes are counted from events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from math import inf
 from typing import Literal
@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.agent import NEVER, Agent, Handler, State
 from agents.layout import DAILY_LOSS, DAY_START, DRAWDOWN, FLASH_MOVE, PEAK, Limits
-from agents.money import CONTEXT, ZERO
+from agents.money import ZERO, add, subtract
 from agents.portfolio import Portfolio
 from agents.scan import equity_of, fall_pct
 from schemas.accounting import PositionChanged
@@ -133,14 +133,16 @@ class Breakers(Agent[BreakersState]):
 
     # Events
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Start the day at midnight; reset what has cooled down."""
         state, now = self.state, event.observed_at
         if state.midnight == NEVER:
             state.midnight = _midnight_after(now)
             self._settle()
-        if now < state.due:
-            return
+        return () if now < state.due else self._on_due(event)
+
+    def _on_due(self, event: ClockTicked) -> Iterator[Event]:
+        state, now = self.state, event.observed_at
         if now >= state.midnight:
             state.midnight = _midnight_after(now)
             state.marks[DAY_START] = equity_of(state.prices, self._portfolio.exposures, self._portfolio.cash_float)
@@ -157,28 +159,29 @@ class Breakers(Agent[BreakersState]):
                 yield self.emit(BreakerReset, event, key, rule="flash_move", reason="cooldown")
         self._settle()
 
-    def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
+    def on_position_changed(self, event: PositionChanged) -> tuple[Event, ...]:
         """Count trades that lost, after their fees, in a row; one ends where the position is closed or turned."""
         limit, state = self.book.breakers.max_losing_streak, self.state
         k = self.index_of[event.instrument]
         trade = state.trades[k]
-        trade.pnl = CONTEXT.subtract(CONTEXT.add(trade.pnl, event.realised_pnl), event.fee)
+        trade.pnl = subtract(add(trade.pnl, event.realised_pnl), event.fee)
         side = (event.quantity > ZERO) - (event.quantity < ZERO)
         if trade.side in (side, 0):
             trade.side = side
-            return
+            return ()
         state.trades[k] = OpenTrade(side=side)
         state.losing_streak = state.losing_streak + 1 if trade.pnl < ZERO else 0
         if limit is not None and state.losing_streak >= limit and "losing_streak" not in state.tripped:
             streak, state.losing_streak = state.losing_streak, 0
-            yield self._trip(event, "losing_streak", limit, streak, self._cooled(event))
+            tripped = self._trip(event, "losing_streak", limit, streak, self._cooled(event))
             self._settle()
+            return (tripped,)
+        return ()
 
-    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+    def on_consensus_reached(self, event: ConsensusReached) -> tuple[Event, ...]:
         """Models answer: no outage."""
-        del event
         self.state.failed_votes = 0
-        yield from ()
+        return ()
 
     def on_consensus_failed(self, event: ConsensusFailed) -> Iterator[Event]:
         """Count questions without a usable answer, in a row; a disagreement or an abstention is an answer."""

@@ -6,19 +6,31 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
 CONTEXT = Context(prec=34, rounding=ROUND_HALF_EVEN)
 """34 digits, as IEEE 754 decimal128: a fill's notional is exact, only averages are rounded."""
+_CUTTING = Context(prec=34, rounding=ROUND_DOWN)
 ZERO = Decimal(0)
 ONE = Decimal(1)
 CENT = Decimal("0.01")
 COST_STEP = Decimal("1E-10")
 _HUNDRED = Decimal(100)
+_normalize, _nearest, _cut = CONTEXT.normalize, CONTEXT.to_integral_value, _CUTTING.to_integral_value
+
+add, subtract, multiply, divide, remainder = (
+    CONTEXT.add,
+    CONTEXT.subtract,
+    CONTEXT.multiply,
+    CONTEXT.divide,
+    CONTEXT.remainder,
+)
+negative, magnitude, quantize = CONTEXT.minus, CONTEXT.abs, CONTEXT.quantize
+"""The arithmetic of CONTEXT, bound once: so it costs half of what it costs by way of CONTEXT."""
 
 
 def plain(value: Decimal) -> Decimal:
     """Give the one way to write this number: no trailing zeros, no exponent above zero."""
     if not value:
         return ZERO
-    normal = value.normalize(CONTEXT)
-    return normal.quantize(ONE, context=CONTEXT) if "E+" in str(normal) else normal
+    normal = _normalize(value)
+    return quantize(normal, ONE) if "E+" in str(normal) else normal
 
 
 def exact(value: float) -> Decimal:
@@ -28,19 +40,19 @@ def exact(value: float) -> Decimal:
 
 def to_step(value: Decimal, step: Decimal) -> Decimal:
     """Round to the nearest multiple of `step`, half to even."""
-    return CONTEXT.multiply(CONTEXT.divide(value, step).to_integral_value(ROUND_HALF_EVEN), step)
+    return multiply(_nearest(divide(value, step)), step)
 
 
 def floor_to_step(value: Decimal, step: Decimal) -> Decimal:
     """Cut towards zero to a multiple of `step`."""
-    return CONTEXT.multiply(CONTEXT.divide(value, step).to_integral_value(ROUND_DOWN), step)
+    return multiply(_cut(divide(value, step)), step)
 
 
 def to_cent(value: Decimal) -> Decimal:
     """Round an amount for display in a decision; never used in the accounts themselves."""
-    return plain(value.quantize(CENT, context=CONTEXT))
+    return plain(quantize(value, CENT))
 
 
-def percent_of(value: Decimal, percent: float) -> Decimal:
+def percent_of(value: Decimal, percent: Decimal) -> Decimal:
     """Give `percent` of a value."""
-    return CONTEXT.divide(CONTEXT.multiply(value, exact(percent)), _HUNDRED)
+    return divide(multiply(value, percent), _HUNDRED)

@@ -6,16 +6,16 @@ canceled. Before an exit or a reversal, both are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from agents.agent import Agent, Handler, State
 from agents.frame import Ints
-from agents.money import CONTEXT, ZERO, plain
+from agents.money import ZERO, add, magnitude, negative, plain, subtract
 from agents.portfolio import Portfolio
 from schemas.accounting import PositionChanged
 from schemas.base import Event
@@ -31,6 +31,7 @@ from schemas.execution import (
     OrderRejected,
     OrderRequested,
     OrderRole,
+    OrderType,
 )
 from schemas.operations import AlertRaised
 
@@ -56,6 +57,9 @@ TRANSITIONS: dict[tuple[Status, type[Event]], Status] = {
 """(status, event) to the next status. A fill with nothing left makes `filled`. A venue may send an acceptance after a
 fill, and a fill that crossed a cancel on the way; every other pair is a broken promise of the executor."""
 DONE: tuple[Status, ...] = ("filled", "canceled", "rejected", "expired")
+MOVING: tuple[OrderRole, ...] = ("entry", "exit")
+"""Roles of the orders that are to change the position now; the others protect it."""
+_ORDER_TYPE: dict[OrderRole, OrderType] = {"entry": "market", "exit": "market", "stop": "stop", "target": "take_profit"}
 MAX_DONE = 256
 """Finished orders that are still remembered, for late events."""
 
@@ -112,70 +116,77 @@ class Orders(Agent[OrdersState]):
         super().restore(data)
         self.busy[:] = 0
         for order in self.state.working.values():
-            self.busy[order.index] += order.role in ("entry", "exit")
+            self.busy[order.index] += order.role in MOVING
 
     def expected(self, index: int) -> Decimal:
         """Give the signed quantity that the book will hold once the entries and exits under way are filled."""
         quantity = self._portfolio.quantity(index)
         if self.busy[index]:
             for order in self.state.working.values():
-                if order.index == index and order.role in ("entry", "exit"):
-                    left = CONTEXT.subtract(order.quantity, order.filled)
-                    quantity = CONTEXT.add(quantity, left if order.side == "buy" else CONTEXT.minus(left))
+                if order.index == index and order.role in MOVING:
+                    left = subtract(order.quantity, order.filled)
+                    quantity = add(quantity, left if order.side == "buy" else negative(left))
         return quantity
 
-    def on_trade_approved(self, event: TradeApproved) -> Iterator[Event]:
+    def on_trade_approved(self, event: TradeApproved) -> list[Event]:
         """Request the order that the approval allows, after canceling what protected the old position."""
         index = self.index_of[event.instrument]
-        yield from self._cancel_all(event, index, "position changes", ("stop", "target"))
-        yield self._request(
-            event,
-            Order(
-                index=index,
-                role="exit" if event.reduce_only else "entry",
-                side=event.side,
-                quantity=event.quantity,
-                approval=event.id,
-                stop_price=event.stop_price,
-                target_price=event.target_price,
-            ),
+        answers = self._cancel_all(event, index, "position changes", ("stop", "target"))
+        order = Order(
+            index=index,
+            role="exit" if event.reduce_only else "entry",
+            side=event.side,
+            quantity=event.quantity,
+            approval=event.id,
+            stop_price=event.stop_price,
+            target_price=event.target_price,
         )
+        answers.append(self._request(event, order))
+        return answers
 
     def _request(self, cause: Event, order: Order, trigger: Decimal | None = None) -> OrderRequested:
-        key = self.book.instruments[order.index].id
-        types: dict[str, Any] = {"stop": "stop", "target": "take_profit"}
-        request = self.emit(
-            OrderRequested,
-            cause,
-            key,
+        key, role = self.book.instruments[order.index].id, order.role
+        draft = OrderRequested(
+            id="",
+            key=key,
+            occurred_at=0,
+            observed_at=0,
             instrument=key,
             side=order.side,
-            order_type=types.get(order.role, "market"),
+            order_type=_ORDER_TYPE[role],
             quantity=plain(order.quantity),
-            role=order.role,
+            role=role,
             approval=order.approval,
             trigger_price=None if trigger is None else plain(trigger),
-            reduce_only=order.role != "entry",
+            reduce_only=role != "entry",
         )
+        request = self.signed(draft, cause)
         self.state.working[request.id] = order
-        self.busy[order.index] += order.role in ("entry", "exit")
+        if role in MOVING:
+            self.busy[order.index] += 1
         return request
 
     def _move(self, event: Event, order_id: str) -> Order | None:
         """Take a venue's event through the table; None where it breaks the table."""
-        state = self.state
-        order = state.working.get(order_id) or state.done.get(order_id)
-        status = TRANSITIONS.get((order.status, type(event))) if order else None
-        if order is None or status is None:
+        state, kind = self.state, type(event)
+        order = state.working.get(order_id)
+        works = order is not None
+        if order is None:
+            order = state.done.get(order_id)
+            if order is None:
+                return None
+        status = TRANSITIONS.get((order.status, kind))
+        if status is None:
             return None
         if type(event) is OrderFilled:
-            order.filled = CONTEXT.add(order.filled, event.quantity)
+            order.filled = add(order.filled, event.quantity)
             if order.filled >= order.quantity:
                 status = "filled"
         order.status = status
-        if status in DONE and order_id in state.working:
+        if works and status in DONE:
             state.done[order_id] = state.working.pop(order_id)
-            self.busy[order.index] -= order.role in ("entry", "exit")
+            if order.role in MOVING:
+                self.busy[order.index] -= 1
             while len(state.done) > MAX_DONE:
                 del state.done[next(iter(state.done))]
         return order
@@ -186,49 +197,53 @@ class Orders(Agent[OrdersState]):
         text = f"{type(event).__name__} for order {order_id}: {state}; reconcile the executor"
         return self.emit(AlertRaised, event, event.key, severity="critical", text=text)
 
-    def on_venue_answer(self, event: OrderAccepted | OrderFilled) -> Iterator[Event]:
+    def on_venue_answer(self, event: OrderAccepted | OrderFilled) -> tuple[Event, ...]:
         """Follow an order that lives on, or fills. What a fill means is said by the position that follows."""
         order = self._move(event, event.order)
         if order is None:
-            yield self._broken_promise(event, event.order)
-        elif type(event) is OrderFilled and order.filled > order.quantity:
+            return (self._broken_promise(event, event.order),)
+        if type(event) is OrderFilled and order.filled > order.quantity:
             text = f"order {event.order}: {order.filled} of {order.quantity} filled; reconcile the executor"
-            yield self.emit(AlertRaised, event, event.key, severity="critical", text=text)
+            return (self.emit(AlertRaised, event, event.key, severity="critical", text=text),)
+        return ()
 
-    def on_order_ended(self, event: OrderRejected | OrderCanceled | OrderExpired) -> Iterator[Event]:
+    def on_order_ended(self, event: OrderRejected | OrderCanceled | OrderExpired) -> list[Event]:
         """Follow an order that ends unfilled. What an entry had filled is protected; a position is never left bare
         without an alert: its stop lost, or canceled for an exit or a reversal that did not come about.
         """
         order = self._move(event, event.order)
         if order is None:
-            yield self._broken_promise(event, event.order)
-            return
+            return [self._broken_promise(event, event.order)]
         held = self._portfolio.quantity(order.index)
         if order.role == "entry" and order.filled > ZERO and _opens(order, held):
-            yield from self._protect(event, order)
-        elif held and order.role != "target" and not order.canceling:
+            return self._protect(event, order)
+        if held and order.role != "target" and not order.canceling:
             text = f"the {order.role} of {event.key} ended ({type(event).__name__}): the position is not protected"
-            yield self.emit(AlertRaised, event, event.key, severity="critical", text=text)
+            return [self.emit(AlertRaised, event, event.key, severity="critical", text=text)]
+        return []
 
-    def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
+    def on_position_changed(self, event: PositionChanged) -> Sequence[Event]:
         """Protect a finished entry, and anew what a late fill has added to it, expected or not; when a stop or target
         has closed the position, cancel the other.
         """
         order = self.state.done.get(event.order) or self.state.working.get(event.order)
         if order is None:
-            return
+            return ()
         finished = order.role == "entry" and order.status in DONE
-        if finished or not event.quantity:
-            reason = "position changes" if event.quantity else "position closed"
-            yield from self._cancel_all(event, order.index, reason, ("stop", "target"))
+        if event.quantity and not finished:
+            return ()
+        reason = "position changes" if event.quantity else "position closed"
+        answers = self._cancel_all(event, order.index, reason, ("stop", "target"))
         if finished:
-            yield from self._protect(event, order)
+            answers += self._protect(event, order)
+        return answers
 
-    def _protect(self, cause: Event, entry: Order) -> Iterator[Event]:
+    def _protect(self, cause: Event, entry: Order) -> list[Event]:
         """Request the stop and the target of the position that an entry made."""
+        answers: list[Event] = []
         quantity = self._portfolio.quantity(entry.index)
         if not _opens(entry, quantity):
-            return
+            return answers
         prices: tuple[tuple[OrderRole, Decimal | None], ...] = (
             ("stop", entry.stop_price),
             ("target", entry.target_price),
@@ -239,23 +254,27 @@ class Orders(Agent[OrdersState]):
                     index=entry.index,
                     role=role,
                     side="sell" if quantity > ZERO else "buy",
-                    quantity=CONTEXT.abs(quantity),
+                    quantity=magnitude(quantity),
                     approval=entry.approval,
                 )
-                yield self._request(cause, order, price)
+                answers.append(self._request(cause, order, price))
+        return answers
 
-    def _cancel_all(
-        self, cause: Event, index: int | None, reason: str, roles: tuple[OrderRole, ...]
-    ) -> Iterator[Event]:
+    def _cancel_all(self, cause: Event, index: int | None, reason: str, roles: tuple[OrderRole, ...]) -> list[Event]:
+        answers: list[Event] = []
         for order_id, order in self.state.working.items():
             if order.role in roles and index in (None, order.index) and not order.canceling:
                 order.canceling = True
                 key = self.book.instruments[order.index].id
-                yield self.emit(CancelRequested, cause, key, instrument=key, order=order_id, reason=reason)
+                request = CancelRequested(
+                    id="", key=key, occurred_at=0, observed_at=0, instrument=key, order=order_id, reason=reason
+                )
+                answers.append(self.signed(request, cause))
+        return answers
 
-    def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
+    def on_kill_switch_pulled(self, event: KillSwitchPulled) -> list[Event]:
         """Cancel every order that could still open something; stops and targets go with the exits that follow."""
-        yield from self._cancel_all(event, None, "kill switch", ("entry",))
+        return self._cancel_all(event, None, "kill switch", ("entry",))
 
 
 def _opens(entry: Order, quantity: Decimal) -> bool:

@@ -6,7 +6,7 @@ to the last digit, because only the split of cost between the closed and the ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -16,7 +16,7 @@ from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
 from agents.frame import Floats
-from agents.money import CONTEXT, COST_STEP, ZERO, exact, plain
+from agents.money import COST_STEP, ZERO, add, divide, exact, magnitude, multiply, negative, plain, quantize, subtract
 from schemas.accounting import EquityMarked, PositionChanged
 from schemas.base import NS_PER_MIN, Event
 from schemas.book import Book
@@ -52,6 +52,8 @@ class Portfolio(Agent[PortfolioState]):
         self._features = features
         self.every = book.mark_every_min * NS_PER_MIN
         """Time from one mark to the next."""
+        self._multipliers = [float(instrument.multiplier) for instrument in book.instruments]
+        self._units = [(0.0, ZERO)] * len(positions)
         self.exposures: Floats = np.zeros(len(positions))
         """Quantity times multiplier as float64, for the kernels that watch equity."""
         self.cash_float = float(book.cash)
@@ -59,40 +61,37 @@ class Portfolio(Agent[PortfolioState]):
     def restore(self, data: bytes) -> None:
         """Put back the state, and the floats that follow from it."""
         super().restore(data)
-        self._refresh()
+        self._refresh(range(len(self.state.positions)))
 
-    def _refresh(self) -> None:
+    def _refresh(self, indices: Iterable[int]) -> None:
         self.cash_float = float(self.state.cash)
-        for i, instrument in enumerate(self.book.instruments):
-            self.exposures[i] = float(self.state.positions[i].quantity) * float(instrument.multiplier)
+        for i in indices:
+            self.exposures[i] = float(self.state.positions[i].quantity) * self._multipliers[i]
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Fills, and the clock for the marks."""
         return {OrderFilled: self.on_order_filled, ClockTicked: self.on_clock_ticked}
 
-    def on_order_filled(self, event: OrderFilled) -> Iterator[Event]:
+    def on_order_filled(self, event: OrderFilled) -> tuple[Event]:
         """Book a fill: what it closes realises PnL at average cost, what it opens adds to the cost."""
         state = self.state
         i = self.index_of[event.key]
         position = state.positions[i]
         multiplier = self.book.instruments[i].multiplier
-        change = event.quantity if event.side == "buy" else CONTEXT.minus(event.quantity)
-        notional = CONTEXT.multiply(CONTEXT.multiply(change, event.price), multiplier)
+        change = event.quantity if event.side == "buy" else negative(event.quantity)
+        notional = multiply(multiply(change, event.price), multiplier)
         realised = _apply(position, change, notional)
-        state.cash = CONTEXT.subtract(CONTEXT.subtract(state.cash, notional), event.fee)
-        state.realised = CONTEXT.add(state.realised, realised)
-        state.fees = CONTEXT.add(state.fees, event.fee)
-        self._refresh()
+        state.cash = subtract(subtract(state.cash, notional), event.fee)
+        state.realised = add(state.realised, realised)
+        state.fees = add(state.fees, event.fee)
+        self._refresh((i,))
         quantity = position.quantity
-        average = (
-            CONTEXT.divide(position.cost, CONTEXT.multiply(quantity, multiplier)).quantize(COST_STEP, context=CONTEXT)
-            if quantity
-            else ZERO
-        )
-        yield self.emit(
-            PositionChanged,
-            event,
-            event.key,
+        average = quantize(divide(position.cost, multiply(quantity, multiplier)), COST_STEP) if quantity else ZERO
+        changed = PositionChanged(
+            id="",
+            key=event.key,
+            occurred_at=0,
+            observed_at=0,
             instrument=event.key,
             order=event.order,
             quantity=plain(quantity),
@@ -103,6 +102,7 @@ class Portfolio(Agent[PortfolioState]):
             total_realised_pnl=plain(state.realised),
             total_fees=plain(state.fees),
         )
+        return (self.signed(changed, event),)
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
         """Mark the book on each boundary of the sampling interval; begin with the first."""
@@ -125,11 +125,11 @@ class Portfolio(Agent[PortfolioState]):
         for tick, known in zip(ticks, prices, strict=True):
             equity, unrealised, gross = state.cash, ZERO, ZERO
             for i, position in held:
-                unit = CONTEXT.multiply(exact(known[i]), self.book.instruments[i].multiplier)
-                notional = CONTEXT.multiply(position.quantity, unit)
-                equity = CONTEXT.add(equity, notional)
-                unrealised = CONTEXT.add(unrealised, CONTEXT.subtract(notional, position.cost))
-                gross = CONTEXT.add(gross, CONTEXT.abs(notional))
+                unit = multiply(exact(known[i]), self.book.instruments[i].multiplier)
+                notional = multiply(position.quantity, unit)
+                equity = add(equity, notional)
+                unrealised = add(unrealised, subtract(notional, position.cost))
+                gross = add(gross, magnitude(notional))
             marked.append(
                 self.emit(
                     EquityMarked,
@@ -150,39 +150,43 @@ class Portfolio(Agent[PortfolioState]):
 
     def unit(self, index: int) -> Decimal:
         """Give the worth of a quantity of one at the last price; zero where no price is known."""
-        price = exact(float(self._features.state.rows[index, f.PRICE]))
-        return CONTEXT.multiply(price, self.book.instruments[index].multiplier)
+        price = self._features.state.rows.item(index, f.PRICE)
+        known, unit = self._units[index]
+        if price != known:
+            unit = multiply(exact(price), self.book.instruments[index].multiplier)
+            self._units[index] = price, unit
+        return unit
 
     def notional(self, index: int) -> Decimal:
         """Give the signed notional of a position at the last price."""
         quantity = self.state.positions[index].quantity
-        return CONTEXT.multiply(quantity, self.unit(index)) if quantity else ZERO
+        return multiply(quantity, self.unit(index)) if quantity else ZERO
 
     def equity(self) -> Decimal:
         """Give cash plus all positions at the last prices."""
         total = self.state.cash
         for index in range(len(self.state.positions)):
-            total = CONTEXT.add(total, self.notional(index))
+            total = add(total, self.notional(index))
         return total
 
 
 def _apply(position: Position, change: Decimal, notional: Decimal) -> Decimal:
     """Move a position by a signed quantity of a signed notional; give the PnL that this realises."""
     held, cost = position.quantity, position.cost
-    total = CONTEXT.add(held, change)
+    total = add(held, change)
     if held == ZERO or (held > ZERO) == (change > ZERO):
-        position.quantity, position.cost = total, CONTEXT.add(cost, notional)
+        position.quantity, position.cost = total, add(cost, notional)
         return ZERO
-    if CONTEXT.abs(change) <= CONTEXT.abs(held):
+    if magnitude(change) <= magnitude(held):
         closed_cost = cost if total == ZERO else _share(cost, change, held)
-        position.quantity, position.cost = total, CONTEXT.subtract(cost, closed_cost)
-        return CONTEXT.minus(CONTEXT.add(notional, closed_cost))
+        position.quantity, position.cost = total, subtract(cost, closed_cost)
+        return negative(add(notional, closed_cost))
     closing_notional = _share(notional, held, change)
-    position.quantity, position.cost = total, CONTEXT.subtract(notional, closing_notional)
-    return CONTEXT.minus(CONTEXT.add(closing_notional, cost))
+    position.quantity, position.cost = total, subtract(notional, closing_notional)
+    return negative(add(closing_notional, cost))
 
 
 def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     """Give |part / whole| of an amount, rounded to 1e-10."""
-    share = CONTEXT.divide(CONTEXT.multiply(amount, CONTEXT.abs(part)), CONTEXT.abs(whole))
-    return share.quantize(COST_STEP, context=CONTEXT)
+    share = divide(multiply(amount, magnitude(part)), magnitude(whole))
+    return quantize(share, COST_STEP)

@@ -5,7 +5,7 @@ Nothing becomes an order without an approval from here. Exits are always allowed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,21 @@ from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.breakers import Breakers
 from agents.features import Features
-from agents.money import CONTEXT, ZERO, exact, floor_to_step, percent_of, plain, to_cent, to_step
+from agents.money import (
+    ZERO,
+    add,
+    divide,
+    exact,
+    floor_to_step,
+    magnitude,
+    multiply,
+    negative,
+    percent_of,
+    plain,
+    subtract,
+    to_cent,
+    to_step,
+)
 from agents.orders import Orders
 from agents.portfolio import Portfolio
 from schemas.base import NS_PER_DAY, NS_PER_S, Event
@@ -55,12 +69,12 @@ class Sizing(msgspec.Struct, kw_only=True):
 
     def aim(self) -> Decimal:
         """Give the signed quantity that the trade leads to."""
-        return CONTEXT.add(self.held, self.quantity if self.side == "buy" else CONTEXT.minus(self.quantity))
+        return add(self.held, self.quantity if self.side == "buy" else negative(self.quantity))
 
     def aim_for(self, quantity: Decimal) -> None:
         """Trade so much that the book holds this signed quantity."""
-        total = CONTEXT.subtract(quantity, self.held)
-        self.side, self.quantity = "buy" if total > ZERO else "sell", CONTEXT.abs(total)
+        total = subtract(quantity, self.held)
+        self.side, self.quantity = "buy" if total > ZERO else "sell", magnitude(total)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -99,12 +113,18 @@ class Risk(Agent[RiskState]):
         self._portfolio = portfolio
         self._breakers = breakers
         self._orders = orders
-        self.limits: RiskSettings = book.risk
+        self._set(book.risk)
 
     def restore(self, data: bytes) -> None:
         """Put back the state, and the limits that follow from it."""
         super().restore(data)
-        self.limits = self._limits_with(self.state.rules)
+        self._set(self._limits_with(self.state.rules))
+
+    def _set(self, limits: RiskSettings) -> None:
+        """Work with these limits, as they are and as exact decimals."""
+        self.limits = limits
+        numbers = {name: getattr(limits, name) for name in NUMERIC_LIMITS}
+        self._exact = {name: exact(number) for name, number in numbers.items() if number is not None}
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Proposals, operators, the clock for confirmations, and orders to count them."""
@@ -145,7 +165,7 @@ class Risk(Agent[RiskState]):
         """Take new limits; an unknown name or a value that the limit cannot have changes nothing and is an alert."""
         rules = dict(sorted((self.state.rules | event.changes).items()))
         try:
-            self.limits = self._limits_with(rules)
+            self._set(self._limits_with(rules))
             self.state.rules = rules
         except msgspec.ValidationError as error:
             text = f"rules not changed: {error}"[:MAX_NOTE_CHARS]
@@ -161,88 +181,107 @@ class Risk(Agent[RiskState]):
 
     # Proposals
 
-    def on_trade_proposed(self, event: TradeProposed) -> Iterator[Event]:
+    def on_trade_proposed(self, event: TradeProposed) -> list[Event]:
         """Approve, cut, hold for a person, or reject. It takes the place of one that waits for a person."""
         index = self.index_of[event.instrument]
-        for confirmation, older in list(self.state.waiting.items()):
-            if older.index == index:
-                yield self._reject_waiting(event, confirmation, Denial("a newer proposal takes its place"))
-        self._reset_due()
+        answers = self._displaced(event, index) if self.state.waiting else []
         held = self._portfolio.quantity(index)
         wanted = _SIGN[event.target]
+        denial: Denial | None = None
         if (held > ZERO) - (held < ZERO) == wanted:
-            yield self._reject(event, event.instrument, event.id, Denial(f"already {event.target}"))
-            return
-        if not wanted and not self._orders.expected(index):
-            yield self._reject(event, event.instrument, event.id, Denial("already closing"))
-            return
+            denial = Denial(f"already {event.target}")
+        elif not wanted and not self._orders.expected(index):
+            denial = Denial("already closing")
+        if denial is not None:
+            return [*answers, self._reject(event, event.instrument, event.id, denial)]
         clamps: list[Clamp] = []
-        quantity, denial = self._entry(event, index, clamps) if wanted else (ZERO, None)
-        if denial is not None and not held:
-            yield self._reject(event, event.instrument, event.id, denial)
-            return
+        price, quantity = exact(event.price), ZERO
+        if wanted:
+            quantity, denial = self._entry(event, index, price, clamps)
+            if denial is not None and not held:
+                return [*answers, self._reject(event, event.instrument, event.id, denial)]
         tick = self.book.instruments[index].tick_size
         sizing = Sizing(
             proposal=event.id,
             index=index,
             quantity=ZERO,
             side="buy",
-            price=max(to_step(exact(event.price), tick), tick),
+            price=max(to_step(price, tick), tick),
             reduce_only=not quantity,
             clamps=clamps,
             held=held,
         )
-        sizing.aim_for(quantity if wanted >= 0 else CONTEXT.minus(quantity))
+        sizing.aim_for(quantity if wanted >= 0 else negative(quantity))
         if quantity:
             sizing.stop_price = _on_tick(event.stop_price, tick)
             sizing.target_price = _on_tick(event.target_price, tick)
-        yield self._confirm_or_approve(event, sizing)
+        answers.append(self._confirm_or_approve(event, price, sizing))
+        return answers
 
-    def _entry(self, event: TradeProposed, index: int, clamps: list[Clamp]) -> tuple[Decimal, Denial | None]:
+    def _displaced(self, event: TradeProposed, index: int) -> list[Event]:
+        """Reject what waits for a person on the same instrument."""
+        denial = Denial("a newer proposal takes its place")
+        older = [confirmation for confirmation, sizing in self.state.waiting.items() if sizing.index == index]
+        answers = [self._reject_waiting(event, confirmation, denial) for confirmation in older]
+        self._reset_due()
+        return answers
+
+    def _entry(
+        self, event: TradeProposed, index: int, price: Decimal, clamps: list[Clamp]
+    ) -> tuple[Decimal, Denial | None]:
         """Size the new position: its quantity, or zero and why."""
-        unit = CONTEXT.multiply(exact(event.price), self.book.instruments[index].multiplier)
-        wanted = self._wanted_notional(event, unit)
-        denial = self._denial(event.observed_at, index, short=event.target == "short", price=exact(event.price))
+        unit = multiply(price, self.book.instruments[index].multiplier)
+        equity = self._equity()
+        wanted = self._wanted_notional(event, unit, equity)
+        denial = self._denial(event.observed_at, index, short=event.target == "short", price=price)
         if denial is not None:
             clamps.append(Clamp(limit=denial.reason, value=ZERO, before=to_cent(wanted), after=ZERO))
             return ZERO, denial
-        return self._cut(index, wanted, unit, clamps)
+        return self._cut(index, wanted, unit, equity, clamps)
 
-    def _wanted_notional(self, event: TradeProposed, unit: Decimal) -> Decimal:
+    def _equity(self) -> Decimal:
+        """Give the equity that limits are a share of: that of the portfolio, but no debt."""
+        return max(self._portfolio.equity(), ZERO)
+
+    def _wanted_notional(self, event: TradeProposed, unit: Decimal, equity: Decimal) -> Decimal:
         limits = self.limits
         if limits.order_quantity is not None:
-            return CONTEXT.multiply(limits.order_quantity, unit)
-        full = percent_of(max(self._portfolio.equity(), ZERO), limits.order_pct)
-        return CONTEXT.multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
+            return multiply(limits.order_quantity, unit)
+        full = percent_of(equity, self._exact["order_pct"])
+        return multiply(full, exact(event.conviction)) if limits.scale_by_conviction else full
 
-    def _cut(self, index: int, notional: Decimal, unit: Decimal, clamps: list[Clamp]) -> tuple[Decimal, Denial | None]:
+    def _cut(
+        self, index: int, notional: Decimal, unit: Decimal, equity: Decimal, clamps: list[Clamp]
+    ) -> tuple[Decimal, Denial | None]:
         """Cut a new position's notional by every limit: its quantity in whole lots, or zero and why."""
         instrument = self.book.instruments[index]
-        for limit, bound in self._bounds(index):
+        for limit, bound in self._bounds(index, equity):
             if notional > bound:
                 after = max(bound, ZERO)
-                value = plain(exact(getattr(self.limits, limit)))
+                value = plain(self._exact[limit])
                 clamps.append(Clamp(limit=limit, value=value, before=to_cent(notional), after=to_cent(after)))
                 notional = after
-        quantity = floor_to_step(CONTEXT.divide(notional, unit), instrument.lot_size)
-        if not quantity or CONTEXT.multiply(quantity, unit) < instrument.min_notional:
+        quantity = floor_to_step(divide(notional, unit), instrument.lot_size)
+        if not quantity or multiply(quantity, unit) < instrument.min_notional:
             smallest = instrument.min_notional
             clamps.append(Clamp(limit="min_notional", value=smallest, before=to_cent(notional), after=ZERO))
             return ZERO, Denial("too small", "min_notional", str(smallest), str(to_cent(notional)))
         return quantity, None
 
-    def _bounds(self, index: int) -> Iterator[tuple[str, Decimal]]:
+    def _bounds(self, index: int, equity: Decimal) -> list[tuple[str, Decimal]]:
         """Give the largest notional that each limit leaves to the new position."""
-        limits, equity = self.limits, max(self._portfolio.equity(), ZERO)
-        yield "max_position_pct", percent_of(equity, limits.max_position_pct)
-        others = ZERO
+        limits, others = self._exact, ZERO
         for other in range(len(self.book.instruments)):
             if other != index:
-                quantity = max(CONTEXT.abs(self._portfolio.quantity(other)), CONTEXT.abs(self._orders.expected(other)))
-                others = CONTEXT.add(others, CONTEXT.multiply(quantity, self._portfolio.unit(other)))
-        yield "max_exposure_pct", CONTEXT.subtract(percent_of(equity, limits.max_exposure_pct), others)
-        if limits.max_order_notional is not None:
-            yield "max_order_notional", exact(limits.max_order_notional)
+                quantity = max(magnitude(self._portfolio.quantity(other)), magnitude(self._orders.expected(other)))
+                others = add(others, multiply(quantity, self._portfolio.unit(other)))
+        bounds = [
+            ("max_position_pct", percent_of(equity, limits["max_position_pct"])),
+            ("max_exposure_pct", subtract(percent_of(equity, limits["max_exposure_pct"]), others)),
+        ]
+        if "max_order_notional" in limits:
+            bounds.append(("max_order_notional", limits["max_order_notional"]))
+        return bounds
 
     def _denial(self, now: int, index: int, *, short: bool, price: Decimal) -> Denial | None:
         """Say why no new risk may be taken now, if so."""
@@ -252,7 +291,7 @@ class Risk(Agent[RiskState]):
             return halt
         if price < tick:
             return Denial("price below one tick", "tick_size", str(tick), str(price))
-        age_s = (now - int(self._features.state.seen[index, f.SEEN_AT])) // NS_PER_S
+        age_s = (now - self._features.state.seen.item(index, f.SEEN_AT)) // NS_PER_S
         if age_s > limits.max_price_age_s:
             return Denial("stale price", "max_price_age_s", str(limits.max_price_age_s), str(age_s))
         today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
@@ -269,23 +308,25 @@ class Risk(Agent[RiskState]):
             return Denial("breaker", rule)
         if short and not self.book.instruments[index].shortable:
             return Denial("not shortable")
-        return Denial("an order is under way") if self._orders.busy[index] else None
+        return Denial("an order is under way") if self._orders.busy.item(index) else None
 
-    def on_order_requested(self, event: OrderRequested) -> Iterator[Event]:
+    def on_order_requested(self, event: OrderRequested) -> tuple[Event, ...]:
         """Count entries by day."""
         if event.role == "entry":
             day = event.observed_at // NS_PER_DAY
             self.state.orders_today = self.state.orders_today + 1 if day == self.state.day else 1
             self.state.day = day
-        yield from ()
+        return ()
 
     # Confirmation
 
-    def _confirm_or_approve(self, event: TradeProposed, sizing: Sizing) -> Event:
-        bound = self.limits.confirm_above_notional
-        unit = CONTEXT.multiply(exact(event.price), self.book.instruments[sizing.index].multiplier)
-        notional = CONTEXT.multiply(sizing.quantity, unit)
-        if bound is None or sizing.reduce_only or notional <= exact(bound):
+    def _confirm_or_approve(self, event: TradeProposed, price: Decimal, sizing: Sizing) -> Event:
+        bound = self._exact.get("confirm_above_notional")
+        if bound is None or sizing.reduce_only:
+            return self._approve(event, sizing)
+        unit = multiply(price, self.book.instruments[sizing.index].multiplier)
+        notional = multiply(sizing.quantity, unit)
+        if notional <= bound:
             return self._approve(event, sizing)
         sizing.expires_at = event.observed_at + int(self.limits.confirm_within_s) * NS_PER_S
         request = self.emit(
@@ -323,13 +364,13 @@ class Risk(Agent[RiskState]):
         index = sizing.index
         if self._portfolio.quantity(index) != sizing.held:
             return Denial("the position has changed since")
-        price = exact(float(self._features.state.rows[index, f.PRICE]))
+        price = exact(self._features.state.rows.item(index, f.PRICE))
         aim = sizing.aim()
         denial = self._denial(now, index, short=aim < ZERO, price=price)
         if denial is None:
             unit = self._portfolio.unit(index)
-            quantity, denial = self._cut(index, CONTEXT.multiply(CONTEXT.abs(aim), unit), unit, sizing.clamps)
-            sizing.aim_for(quantity if aim > ZERO else CONTEXT.minus(quantity))
+            quantity, denial = self._cut(index, multiply(magnitude(aim), unit), unit, self._equity(), sizing.clamps)
+            sizing.aim_for(quantity if aim > ZERO else negative(quantity))
             sizing.price = to_step(price, self.book.instruments[index].tick_size)
         return denial
 
@@ -339,13 +380,15 @@ class Risk(Agent[RiskState]):
             yield self._reject_waiting(event, event.confirmation, Denial(f"declined by {event.operator}"))
         self._reset_due()
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Sequence[Event]:
         """Reject what nobody confirmed in time."""
-        if event.observed_at >= self.state.due:
-            for confirmation, sizing in list(self.state.waiting.items()):
-                if event.observed_at >= sizing.expires_at:
-                    yield self._reject_waiting(event, confirmation, Denial("not confirmed in time"))
-            self._reset_due()
+        now = event.observed_at
+        if now < self.state.due:
+            return ()
+        late = [confirmation for confirmation, sizing in self.state.waiting.items() if now >= sizing.expires_at]
+        answers = [self._reject_waiting(event, confirmation, Denial("not confirmed in time")) for confirmation in late]
+        self._reset_due()
+        return answers
 
     def _reset_due(self) -> None:
         self.state.due = min((s.expires_at for s in self.state.waiting.values()), default=NEVER)
@@ -354,10 +397,11 @@ class Risk(Agent[RiskState]):
 
     def _approve(self, cause: Event, sizing: Sizing) -> Event:
         key = self.book.instruments[sizing.index].id
-        return self.emit(
-            TradeApproved,
-            cause,
-            key,
+        approved = TradeApproved(
+            id="",
+            key=key,
+            occurred_at=0,
+            observed_at=0,
             instrument=key,
             proposal=sizing.proposal,
             side=sizing.side,
@@ -368,6 +412,7 @@ class Risk(Agent[RiskState]):
             stop_price=sizing.stop_price,
             target_price=sizing.target_price,
         )
+        return self.signed(approved, cause)
 
     def _reject_waiting(self, cause: Event, confirmation: str, denial: Denial) -> Event:
         sizing = self.state.waiting.pop(confirmation)
@@ -379,7 +424,7 @@ class Risk(Agent[RiskState]):
         return self.emit(TradeRejected, cause, key, instrument=key, proposal=proposal, **fields)
 
 
-NUMERIC_LIMITS = frozenset(
+NUMERIC_LIMITS = tuple(
     name for name in RiskSettings.__struct_fields__ if name not in ("order_quantity", "scale_by_conviction")
 )
 """Limits that `RulesChanged` may set."""

@@ -84,7 +84,7 @@ class Strategy(Agent[StrategyState]):
 
     # Events
 
-    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+    def on_consensus_reached(self, event: ConsensusReached) -> tuple[Event, ...]:
         """Take the vote as the bias, and act on it if the moment is right."""
         k = self.index_of[event.instrument]
         state, settings = self.state, self.book.strategy
@@ -98,9 +98,10 @@ class Strategy(Agent[StrategyState]):
         state.due = min(state.until)
         row = self._features.state.rows[k]
         if row[f.BARS] > 0 and not self._orders.busy[k]:
-            yield from self._follow(event, k, row)
+            return self._follow(event, k, row)
+        return ()
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> tuple[Event, ...]:
         """Let a bias lapse that no vote has renewed."""
         state = self.state
         if event.observed_at >= state.due:
@@ -108,7 +109,7 @@ class Strategy(Agent[StrategyState]):
                 if event.observed_at >= until:
                     self._forget(k)
             state.due = min(state.until)
-        yield from ()
+        return ()
 
     def _forget(self, k: int) -> None:
         self.state.signals[k, BIAS] = NO_BIAS
@@ -116,20 +117,21 @@ class Strategy(Agent[StrategyState]):
         self.state.until[k] = NEVER
         self.state.votes[k] = None
 
-    def on_position_changed(self, event: PositionChanged) -> Iterator[Event]:
+    def on_position_changed(self, event: PositionChanged) -> tuple[Event, ...]:
         """A position that a stop or target closed uses up the vote behind it: only a new one enters again.
 
         A fill that crossed the kill switch on its way is closed in turn.
         """
         k = self.index_of[event.instrument]
-        signal, busy = self.state.signals[k], self._orders.busy[k]
-        if signal[KILLED]:
-            signal[INTENT] = self._side_held(k)
+        signals, busy = self.state.signals, self._orders.busy.item(k)
+        if signals.item(k, KILLED):
+            signals[k, INTENT] = self._side_held(k)
             if not busy:
-                yield from self._follow(event, k, self._features.state.rows[k])
-        elif not event.quantity and signal[INTENT] != 0 and not busy:
+                return self._follow(event, k, self._features.state.rows[k])
+        elif not event.quantity and signals.item(k, INTENT) != 0 and not busy:
             self._forget(k)
             self.state.due = min(self.state.until)
+        return ()
 
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
         """Close whatever is open, and go on until it is closed."""
@@ -140,41 +142,44 @@ class Strategy(Agent[StrategyState]):
             yield from self._follow(event, k, self._features.state.rows[k], f"kill switch: {event.reason}")
         self.state.due = NEVER
 
-    def on_book_resumed(self, event: BookResumed) -> Iterator[Event]:
+    def on_book_resumed(self, event: BookResumed) -> tuple[Event, ...]:
         """Enter again."""
         self.state.signals[:, KILLED] = 0
-        yield from ()
+        return ()
 
     def _side_held(self, k: int) -> int:
         held = self._portfolio.quantity(k)
         return (held > 0) - (held < 0)
 
-    def _follow(self, event: Event, k: int, row: Floats, reason: str = "") -> Iterator[Event]:
+    def _follow(self, event: Event, k: int, row: Floats, reason: str = "") -> tuple[Event, ...]:
         signal = self.state.signals[k]
         cross, target = called_for(k, self._features.state.rows, self.state.signals, self.rules)
-        if target != signal[INTENT]:
-            signal[INTENT] = target
-            yield self._propose(event, k, row, (reason or self._reason(k, cross))[:MAX_NOTE_CHARS])
-            if signal[KILLED]:
-                signal[INTENT] = self._side_held(k)  # so that each bar asks again until nothing is held
+        if target == signal.item(INTENT):
+            return ()
+        signal[INTENT] = target
+        proposed = self._propose(event, k, row, (reason or self._reason(k, cross))[:MAX_NOTE_CHARS])
+        if signal.item(KILLED):
+            signal[INTENT] = self._side_held(k)  # so that each bar asks again until nothing is held
+        return (proposed,)
 
     def _propose(self, cause: Event, k: int, row: Floats, reason: str) -> Event:
         settings = self.book.strategy
         instrument = self.book.instruments[k].id
-        intent = int(self.state.signals[k, INTENT])
+        intent = self.state.signals.item(k, INTENT)
         vote = self.state.votes[k]
         backs = vote is not None and _BIAS[vote.action] == intent
-        price, atr = float(row[f.PRICE]), float(row[f.ATR])
+        price, atr = row.item(f.PRICE), row.item(f.ATR)
         stop = vote.stop_price if vote is not None and backs else None
         target = vote.target_price if vote is not None and backs else None
         if intent and stop is None and settings.stop_atr is not None:
             stop = price - intent * settings.stop_atr * atr
         if intent and target is None and settings.target_atr is not None:
             target = price + intent * settings.target_atr * atr
-        return self.emit(
-            TradeProposed,
-            cause,
-            instrument,
+        proposed = TradeProposed(
+            id="",
+            key=instrument,
+            occurred_at=0,
+            observed_at=0,
             instrument=instrument,
             mode=settings.mode,
             target=_TARGET[intent],
@@ -185,6 +190,7 @@ class Strategy(Agent[StrategyState]):
             stop_price=_on_side(stop, price, -intent),
             target_price=_on_side(target, price, intent),
         )
+        return self.signed(proposed, cause)
 
     def _conviction(self, vote: ConsensusReached | None) -> float:
         """Full where no models are asked; else the vote's confidence times its size hint, half of it without one."""
@@ -196,7 +202,7 @@ class Strategy(Agent[StrategyState]):
 
     def _reason(self, k: int, cross: int) -> str:
         """Say in words what the two brains see."""
-        if self.state.signals[k, KILLED]:
+        if self.state.signals.item(k, KILLED):
             return "the kill switch is pulled"
         settings = self.book.features
         side = {1: "above", -1: "below", 0: "not yet known against"}[cross]

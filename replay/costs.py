@@ -5,10 +5,22 @@ All results are exact decimals on the instrument's steps; a price that must be r
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Literal
 
-from agents.money import CONTEXT, ZERO, exact, floor_to_step, percent_of, plain
+from agents.money import (
+    ZERO,
+    add,
+    divide,
+    exact,
+    floor_to_step,
+    multiply,
+    percent_of,
+    plain,
+    quantize,
+    remainder,
+    subtract,
+)
 from schemas.book import Instrument, VenueSettings
 from schemas.execution import OrderRequested, OrderType, Side
 
@@ -30,36 +42,36 @@ class Costs:
 
     def __init__(self, venue: VenueSettings) -> None:
         """Turn basis points into exact factors."""
-        slip = CONTEXT.divide(exact(venue.slippage_bps), _TEN_THOUSAND)
+        slip = divide(exact(venue.slippage_bps), _TEN_THOUSAND)
         self._factor: dict[Side, Decimal] = {
-            "buy": CONTEXT.add(Decimal(1), slip),
-            "sell": CONTEXT.subtract(Decimal(1), slip),
+            "buy": add(Decimal(1), slip),
+            "sell": subtract(Decimal(1), slip),
         }
         self._rate: dict[Liquidity, Decimal] = {
-            "maker": CONTEXT.divide(exact(venue.maker_bps), _TEN_THOUSAND),
-            "taker": CONTEXT.divide(exact(venue.taker_bps), _TEN_THOUSAND),
+            "maker": divide(exact(venue.maker_bps), _TEN_THOUSAND),
+            "taker": divide(exact(venue.taker_bps), _TEN_THOUSAND),
         }
         most_pct = venue.max_volume_pct
-        self._share = None if most_pct is None else percent_of(Decimal(1), most_pct)
+        self._share = None if most_pct is None else percent_of(Decimal(1), exact(most_pct))
 
     def slipped(self, price: float, side: Side, tick: Decimal) -> Decimal:
         """Move a price against the order by the slippage and then to the next tick against it.
 
         It may so lie outside of what the row showed; it is never better than that, and never below one tick.
         """
-        return against(CONTEXT.multiply(exact(price), self._factor[side]), side, tick)
+        return against(multiply(exact(price), self._factor[side]), side, tick)
 
     def fee(self, price: Decimal, quantity: Decimal, multiplier: Decimal, liquidity: Liquidity) -> Decimal:
         """Give the fee on the notional, in the book's currency."""
-        notional = CONTEXT.multiply(CONTEXT.multiply(price, quantity), multiplier)
-        fee = CONTEXT.multiply(notional, self._rate[liquidity])
-        return plain(fee.quantize(FEE_STEP, ROUND_HALF_EVEN, CONTEXT))
+        notional = multiply(multiply(price, quantity), multiplier)
+        fee = multiply(notional, self._rate[liquidity])
+        return plain(quantize(fee, FEE_STEP))
 
     def available(self, wanted: Decimal, size: float, lot: Decimal) -> Decimal:
         """Cut a quantity to what one order may take of a row of this size, in whole lots."""
         if self._share is None:
             return wanted
-        most = CONTEXT.multiply(exact(size), self._share)
+        most = multiply(exact(size), self._share)
         return wanted if wanted <= most else plain(floor_to_step(most, lot))
 
 
@@ -67,7 +79,7 @@ def against(price: Decimal, side: Side, tick: Decimal) -> Decimal:
     """Round to a tick, up for a buyer and down for a seller, at least one tick."""
     floor = floor_to_step(price, tick)
     if side == "buy":
-        return floor if floor == price else CONTEXT.add(floor, tick)
+        return floor if floor == price else add(floor, tick)
     return floor or tick
 
 
@@ -77,17 +89,21 @@ def refusal(order: OrderRequested, instrument: Instrument, last_price: float) ->
     A market order is valued at `last_price`, float in quote units; where none was seen (0), its value is not checked.
     """
     quantity = order.quantity
-    if quantity <= ZERO or CONTEXT.remainder(quantity, instrument.lot_size):
+    if quantity <= ZERO or remainder(quantity, instrument.lot_size):
         return f"quantity {quantity} is not a multiple of the lot size {instrument.lot_size}"
     name = _PRICE_FIELD[order.order_type]
-    price: Decimal | None = getattr(order, name) if name else exact(last_price)
-    if price is None:
-        return f"a {order.order_type} order needs a {name}"
-    if name and (price <= ZERO or CONTEXT.remainder(price, instrument.tick_size)):
-        return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
-    if order.reduce_only or not price:
+    if name:
+        price: Decimal | None = getattr(order, name)
+        if price is None:
+            return f"a {order.order_type} order needs a {name}"
+        if price <= ZERO or remainder(price, instrument.tick_size):
+            return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
+    else:
+        price = None
+    if order.reduce_only or not instrument.min_notional or (price is None and not last_price):
         return ""
-    notional = CONTEXT.multiply(CONTEXT.multiply(price, quantity), instrument.multiplier)
+    worth = exact(last_price) if price is None else price
+    notional = multiply(multiply(worth, quantity), instrument.multiplier)
     if notional < instrument.min_notional:
         return f"notional {plain(notional)} is below the minimum of {instrument.min_notional}"
     return ""

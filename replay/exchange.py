@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from decimal import Decimal
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from agents.agent import NEVER, pack, unpack
 from agents.frame import TRADE, Frame
 from agents.layout import UNBOUNDED, Watch
-from agents.money import CONTEXT, ZERO, exact, plain
+from agents.money import ZERO, add, exact, plain, subtract
 from agents.scan import first_touch
 from replay.costs import Costs, against, refusal
 from replay.matching import (
@@ -43,6 +44,7 @@ from schemas.execution import (
     OrderRequested,
 )
 
+NOTHING_TO_CLOSE = "no position left to close"
 REMEMBERED_ORDERS = 10_000
 """So many order ids back a repeated order is known as such. They are the bulk of a snapshot: 34 bytes each."""
 
@@ -141,8 +143,10 @@ class SimulatedExchange:
         self.watch.wake_at[index] = wake_at
         if bounds != self._tight[index]:
             self.watch.bounds[index] = self._tight[index] = bounds
-        self._dues[index] = due if due == NEVER else due + self._latency_ns
-        self.due = min(self._dues)
+        due = due if due == NEVER else due + self._latency_ns
+        if due != self._dues[index]:
+            self._dues[index] = due
+            self.due = min(self._dues)
 
     # Orders
 
@@ -152,11 +156,14 @@ class SimulatedExchange:
             return []
         self._remember(order.id)
         active_at = order.observed_at + self._latency_ns
-        envelope = self._envelope(order, 0, active_at, active_at + self._latency_ns)
+        told_at = active_at + self._latency_ns
         index = self._index.get(order.instrument, -1)
         reason = self._refusal(order, index, active_at)
         if reason:
-            return [OrderRejected(**envelope, reason=reason)]
+            rejected = OrderRejected(
+                id="", key=order.instrument, occurred_at=active_at, observed_at=told_at, order=order.id, reason=reason
+            )
+            return [self._signed(rejected, order, 0, told_at)]
         price = order.limit_price if order.order_type == "limit" else order.trigger_price
         taken = Working(
             request=order,
@@ -168,12 +175,15 @@ class SimulatedExchange:
             reducing=order.reduce_only or (order.side == "sell" and not self._instruments[index].shortable),
             triggered=order.order_type == "market",
             answers=1,
-            told_at=envelope["observed_at"],
+            told_at=told_at,
         )
         self._state.orders[order.id] = taken
         self._working[index].append(taken)
         self._refresh(index)
-        return [OrderAccepted(**envelope)]
+        accepted = OrderAccepted(
+            id="", key=order.instrument, occurred_at=active_at, observed_at=told_at, order=order.id
+        )
+        return [self._signed(accepted, order, 0, told_at)]
 
     def cancel(self, request: CancelRequested) -> list[Event]:
         """Let a cancel go out to the venue. What became of it is said by `on_time`, unless a fill was first."""
@@ -255,14 +265,16 @@ class SimulatedExchange:
     def on_row(self, frame: Frame, row: int) -> list[Event]:
         """Take one row and answer with the fills that it causes, and the cancels of what can no longer reduce."""
         self.absorb(frame, row, row + 1)
-        index = int(frame.instrument[row])
-        if not self._working[index]:
+        index = frame.instrument.item(row)
+        working = self._working[index]
+        if not working:
             return []
         self._read()
         moment = moment_of(frame, row)
-        if moment.kind < min(int(self._state.source[index]), TRADE):
+        if moment.kind < TRADE and moment.kind < self._state.source.item(index):
             return []  # a bar of an instrument whose trades or quotes are seen one by one
-        met = [o for o in self._working[index] if o.active_at <= moment.last_at < o.ends_at]
+        at = moment.last_at
+        met = [order for order in working if order.active_at <= at < order.ends_at]
         if len(met) > 1:
             met.sort(key=lambda o: turn(o, moment))
         events: list[Event] = []
@@ -280,7 +292,7 @@ class SimulatedExchange:
             return
         if order.request.order_type != "limit":
             order.triggered = True
-            if moment.kind < self._state.source[order.index]:
+            if moment.kind < self._state.source.item(order.index):
                 return  # a trade triggers, but where there are quotes only a quote fills
         self._trade(order, hit, moment, events)
 
@@ -291,7 +303,7 @@ class SimulatedExchange:
         observed_at = max(at + self._latency_ns, moment.observed_at)
         room = self._room(order.index, request)
         if order.reducing and room <= ZERO:
-            events.append(self._cancel_rest(order, at, observed_at))
+            events.append(self._canceled(order, at, observed_at, NOTHING_TO_CLOSE))
             return
         wanted = plain(room) if order.reducing and room < order.open else order.open
         quantity = self._costs.available(wanted, size_on_offer(order, moment), instrument.lot_size)
@@ -299,23 +311,26 @@ class SimulatedExchange:
             return
         price = self._price(request, hit, instrument)
         signed = quantity if request.side == "buy" else quantity.copy_negate()
-        self._state.positions[order.index] = CONTEXT.add(self._state.positions[order.index], signed)
-        order.open = plain(CONTEXT.subtract(order.open, quantity))
-        events.append(
-            OrderFilled(
-                **self._next(order, at, observed_at),
-                side=request.side,
-                quantity=quantity,
-                price=plain(price),
-                fee=self._costs.fee(price, quantity, instrument.multiplier, hit.liquidity),
-                leaves_quantity=order.open,
-                liquidity=hit.liquidity,
-            )
+        self._state.positions[order.index] = add(self._state.positions[order.index], signed)
+        order.open = plain(subtract(order.open, quantity))
+        fill = OrderFilled(
+            id="",
+            key=request.instrument,
+            occurred_at=at,
+            observed_at=observed_at,
+            order=request.id,
+            side=request.side,
+            quantity=quantity,
+            price=plain(price),
+            fee=self._costs.fee(price, quantity, instrument.multiplier, hit.liquidity),
+            leaves_quantity=order.open,
+            liquidity=hit.liquidity,
         )
+        events.append(self._next(fill, order, observed_at))
         if not order.open:
             self._end(order)
         elif order.reducing and quantity == room:
-            events.append(self._cancel_rest(order, at, observed_at))
+            events.append(self._canceled(order, at, observed_at, NOTHING_TO_CLOSE))
 
     def _price(self, request: OrderRequested, hit: Hit, instrument: Instrument) -> Decimal:
         """Give the price of a fill: a limit holds, everything else slips."""
@@ -334,36 +349,35 @@ class SimulatedExchange:
         for order in sorted(ended, key=lambda o: o.ends_at):
             at, observed_at = order.ends_at, order.ends_at + self._latency_ns
             if order.cancel_reason is None:
-                events.append(OrderExpired(**self._next(order, at, observed_at)))
+                key, sent = order.request.instrument, order.request.id
+                expired = OrderExpired(id="", key=key, occurred_at=at, observed_at=observed_at, order=sent)
+                events.append(self._next(expired, order, observed_at))
+                self._end(order)
             else:
-                events.append(OrderCanceled(**self._next(order, at, observed_at), reason=order.cancel_reason))
-            self._end(order)
+                events.append(self._canceled(order, at, observed_at, order.cancel_reason))
             self._refresh(order.index)
         return events
 
-    def _cancel_rest(self, order: Working, at: int, observed_at: int) -> Event:
-        """End an order that finds no position left to close."""
+    def _canceled(self, order: Working, at: int, observed_at: int, reason: str) -> Event:
+        """End an order that its sender cancels, or that finds no position left to close."""
         self._end(order)
-        return OrderCanceled(**self._next(order, at, observed_at), reason="no position left to close")
+        key, sent = order.request.instrument, order.request.id
+        canceled = OrderCanceled(id="", key=key, occurred_at=at, observed_at=observed_at, order=sent, reason=reason)
+        return self._next(canceled, order, observed_at)
 
     def _end(self, order: Working) -> None:
         del self._state.orders[order.request.id]
         self._working[order.index] = [o for o in self._working[order.index] if o is not order]
 
-    def _next(self, order: Working, at: int, observed_at: int) -> dict[str, Any]:
-        """Give the envelope of the next event about a working order, observed no earlier than the one before."""
-        order.answers += 1
+    def _next(self, draft: Event, order: Working, observed_at: int) -> Event:
+        """Make the next event about a working order of its draft, observed no earlier than the one before."""
+        number = order.answers
+        order.answers = number + 1
         order.told_at = max(order.told_at, observed_at)
-        return self._envelope(order.request, order.answers - 1, at, order.told_at)
+        return self._signed(draft, order.request, number, order.told_at)
 
-    def _envelope(self, order: OrderRequested, number: int, at: int, observed_at: int) -> dict[str, Any]:
-        """Give the fields that every answer to an order has; `number` counts them."""
-        return {
-            "id": derived_id(order.id, "exchange", number),
-            "key": order.instrument,
-            "occurred_at": at,
-            "observed_at": observed_at,
-            "book": self._book,
-            "cause": order.id,
-            "order": order.id,
-        }
+    def _signed(self, draft: Event, order: OrderRequested, number: int, observed_at: int) -> Event:
+        """Make an answer to an order of its draft; `number` counts them."""
+        return replace(
+            draft, id=derived_id(order.id, "exchange", number), observed_at=observed_at, book=self._book, cause=order.id
+        )

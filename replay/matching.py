@@ -46,7 +46,7 @@ class Working(msgspec.Struct, kw_only=True):
     """Set where `ends_at` is a cancel and not the order's own expiry."""
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """A market row in time: what it shows happened from `starts_at` to `last_at`, and was known at `observed_at`."""
 
     kind: int
@@ -57,7 +57,7 @@ class Moment(NamedTuple):
     observed_at: int
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """An order trades on a row: at this price, in the row's first instant or at its end."""
 
     price: float
@@ -67,10 +67,8 @@ class Hit(NamedTuple):
 
 def moment_of(frame: Frame, row: int) -> Moment:
     """Read a row. A bar starts one interval before it closes, and its last trade came before the close."""
-    kind = int(frame.kind[row])
+    kind, occurred_at, observed_at = frame.kind.item(row), frame.occurred_at.item(row), frame.observed_at.item(row)
     values: list[float] = frame.values[row].tolist()
-    occurred_at = int(frame.occurred_at[row])
-    observed_at = int(frame.observed_at[row])
     if kind == BAR:
         return Moment(kind, values, occurred_at - int(values[5]), occurred_at - 1, occurred_at, observed_at)
     return Moment(kind, values, occurred_at, occurred_at, occurred_at, observed_at)
@@ -91,16 +89,19 @@ def turn(order: Working, moment: Moment) -> int:
 def match(order: Working, moment: Moment) -> Hit | None:
     """Tell whether, and at which price, an order trades on a row that it lives to see.
 
-    A buyer meets the ask of a quote, a seller the bid; a trade or a quote shows one price in all four places.
+    A buyer meets the ask of a quote, a seller the bid; a trade or a quote shows one price in all four places. A market
+    order trades at the first price that is surely later than the order.
     """
     kind, values = moment.kind, moment.values
     buys = order.request.side == "buy"
     if kind == BAR:
-        first, high, low, last = values[:4]
+        first, high, low, last, _, _ = values
     else:
         first = high = low = last = values[1 if buys and kind == QUOTE else 0]
-    rule = _market if order.triggered else _RULES[order.request.order_type]
-    whole, fresh, firm = order.active_at <= moment.starts_at, not order.met, kind == QUOTE
+    whole = order.active_at <= moment.starts_at
+    if order.triggered:
+        return Hit(first, at_start=True) if whole else Hit(last, at_start=False)
+    rule, fresh, firm = _RULES[order.request.order_type], not order.met, kind == QUOTE
     if buys:
         return rule(Meeting(order.level, first, low, high, last, whole, fresh, firm))
     hit = rule(Meeting(-order.level, -first, -high, -low, -last, whole, fresh, firm))
@@ -122,7 +123,7 @@ class Meeting(NamedTuple):
     """
 
     level: float
-    """Limit or trigger price; 0 on a market order."""
+    """Limit or trigger price."""
     first: float
     low: float
     high: float
@@ -133,11 +134,6 @@ class Meeting(NamedTuple):
     """No row has met the order before."""
     firm: bool
     """The price is an offer (a quote), not the print of a trade that somebody else made."""
-
-
-def _market(m: Meeting) -> Hit | None:
-    """Trade at the first price that is surely later than the order."""
-    return Hit(m.first, at_start=True) if m.whole else Hit(m.last, at_start=False)
 
 
 def _stop(m: Meeting) -> Hit | None:

@@ -66,7 +66,7 @@ def test_half_a_step_goes_to_the_even_one(value: str, nearest: str) -> None:
 @given(amounts, st.floats(0, 1000))
 def test_a_percentage_is_what_it_says(value: Decimal, percent: float) -> None:
     expected = Fraction(value) * Fraction(exact(percent)) / 100
-    assert abs(Fraction(percent_of(value, percent)) - expected) <= abs(expected) / 10**33
+    assert abs(Fraction(percent_of(value, exact(percent))) - expected) <= abs(expected) / 10**33
 
 
 @given(amounts)
@@ -84,7 +84,7 @@ def test_no_context_of_the_program_around_changes_a_digit(value: Decimal, step: 
             to_step(value, step),
             floor_to_step(value, step),
             to_cent(value),
-            percent_of(value, percent),
+            percent_of(value, exact(percent)),
         )
         return [str(result) for result in (*results, exact(percent))]
 

@@ -494,6 +494,6 @@ def test_no_approval_exceeds_any_limit(book: Book, day: list[tuple[str, str, flo
 
 def test_the_scene_notices_an_approval_past_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = risk_scene(max_position_pct=5.0)
-    monkeypatch.setattr(risk_of(scene), "_bounds", lambda _: iter(()))
+    monkeypatch.setattr(risk_of(scene), "_bounds", lambda *_: [])
     with pytest.raises(AssertionError):
         scene.tell(proposal(1, "long", 100.0))

@@ -57,10 +57,11 @@ class Witness:
         entry = frame.event(row, self.desk.book.name, self.seq)
         return self._held_to(entry, lambda: self.desk.speak(frame, row, self.seq))
 
-    def absorb(self, frame: Frame, lo: int, hi: int) -> None:
-        """Journal a span of quiet rows."""
-        self.seq += hi - lo
-        self.desk.absorb(frame, lo, hi)
+    def scan(self, frame: Frame, lo: int, hi: int) -> int:
+        """Journal the quiet rows from `lo` on; give the first that is not."""
+        stop = self.desk.scan(frame, lo, hi)
+        self.seq += stop - lo
+        return stop
 
     def _held_to(self, entry: Event, act: Callable[[], list[Event]]) -> list[Event]:
         assert decode(encode(entry)) == entry
@@ -173,3 +174,4 @@ class Witness:
             busy[order.index] += order.role in ("entry", "exit")
         assert busy == desk.orders.busy.tolist()
         assert desk.due == min(agent.state.due for agent in desk.agents)
+        assert desk.loud_due == min(agent.state.due for agent in desk.agents if agent is not desk.portfolio)

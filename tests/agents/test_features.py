@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from agents import features as f
 from agents.features import Features
 from agents.frame import Floats
+from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row
 from agents.pipeline import Desk
-from schemas.base import NS_PER_S, Event
+from schemas.base import Event
 from schemas.decisions import NewsVetted
 from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet
-from tests.agents.markets import Market, frame_of, markets
+from tests.agents.markets import frame_of
 from tests.agents.scene import Scene
 
 ROOT = Path(__file__).parents[2]
@@ -173,9 +174,9 @@ def test_a_finer_feed_gives_way_to_trades_and_trades_to_bars() -> None:
     quotes = [quote(0.1, 99.0, 101.0, 1), quote(1.1, 99.0, 101.0, 2)]
     trades = [trade(1.2, 100.0, 1), trade(2.1, 105.0, 2)]
     row = after(*quotes, *trades, quote(9.0, 1.0, 1.0, 3))
-    assert (row[f.BARS], row[f.CLOSE], row[f.FEED]) == (2.0, 100.0, f.FROM_TRADES)
+    assert (row[f.BARS], row[f.CLOSE], row[f.FEED]) == (2.0, 100.0, FROM_TRADES)
     row = after(*quotes, *trades, bar(3, 107.0), trade(30.0, 1.0, 3), quote(40.0, 1.0, 1.0, 3))
-    assert (row[f.BARS], row[f.CLOSE], row[f.FEED]) == (3.0, 107.0, f.FROM_BARS)
+    assert (row[f.BARS], row[f.CLOSE], row[f.FEED]) == (3.0, 107.0, FROM_BARS)
 
 
 def test_bars_of_another_length_only_mark_the_price() -> None:
@@ -230,14 +231,14 @@ def test_the_last_event_is_named_by_its_id_whoever_gave_it() -> None:
 
 
 def test_a_frame_with_ids_and_one_without_name_their_events() -> None:
-    features = Features(BOOK)
+    desk = Desk(BOOK)
+    features = desk.features
     frames = [
         frame_of([trade(1, 100.0, 1, id="theirs"), trade(2, 10.0, 2, ETH, id="theirs too")], features.instruments),
         frame_of([trade(3, 100.0, 3), trade(4, 100.0, 4)], features.instruments),
     ]
     for frame in frames:
-        features.prepare(frame)
-        features.absorb(frame, 0, len(frame))
+        assert desk.scan(frame, 0, len(frame)) == len(frame)
     assert features.last_id(0) == frames[1].id(1)
     assert features.last_id(1) == "theirs too"
 
@@ -293,6 +294,12 @@ def test_a_share_that_names_no_currency_is_concerned_by_its_symbol() -> None:
     assert concerned == {"SPY": ["SPY@x"], "SPY@x": ["SPY@x"], "Fed": ["SPY@x", "QQQ@x"]}
 
 
+def test_the_columns_have_the_order_of_the_record_that_fills_them() -> None:
+    flat = [*Row._fields[:2], *Closed._fields, *Forming._fields]
+    other = {"closes": f.CLOSED, "move": f.RETURN, "open": f.FORM_OPEN, "high": f.FORM_HIGH, "low": f.FORM_LOW}
+    assert [other[name] if name in other else getattr(f, name.upper()) for name in flat] == list(range(f.COLUMNS))
+
+
 # Compiled or not
 
 PROGRAM = """
@@ -300,12 +307,19 @@ import sys
 from agents.pipeline import Desk
 from tests.agents.markets import Market
 market = Market(seed=int(sys.argv[1]), instruments=3, rows=600, kinds=(0, 1, 2), roughness=3)
-desk = Desk(market.book())
+by_row, by_scan = Desk(market.book()), Desk(market.book())
 frame = market.frame()
-desk.begin(frame)
 for row in range(len(frame)):
-    desk.speak(frame, row, row + 1)
-sys.stdout.buffer.write(frame.features.tobytes() + desk.snapshot())
+    by_row.speak(frame, row, row + 1)
+    sys.stdout.buffer.write(by_row.features.state.rows.tobytes())
+lo = 0
+while lo < len(frame):
+    stop = by_scan.scan(frame, lo, len(frame))
+    if stop < len(frame):
+        by_scan.speak(frame, stop, stop + 1)
+    lo = stop + 1
+assert by_scan.snapshot() == by_row.snapshot()
+sys.stdout.buffer.write(by_row.snapshot())
 """
 
 
@@ -320,16 +334,5 @@ def test_uncompiled_kernels_give_the_same_bytes() -> None:
         ).stdout
 
     compiled = run()
-    assert len(compiled) > 600 * f.COLUMNS * 8
+    assert len(compiled) > 600 * 3 * f.COLUMNS * 8
     assert run(NUMBA_DISABLE_JIT="1", PYTHONHASHSEED="1") == compiled
-
-
-@given(markets())
-def test_rows_of_a_frame_are_the_states_after_each_event(market: Market) -> None:
-    frame, desk = market.frame(), Desk(market.book())
-    Features(market.book()).prepare(frame)
-    for row in range(len(frame)):
-        desk.apply(frame.event(row, "book", row))
-        k = frame.instrument[row]
-        assert frame.features[row].tobytes() == desk.features.state.rows[k].tobytes()
-    assert int(desk.features.settings[5]) == 60 * NS_PER_S

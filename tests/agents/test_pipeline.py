@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -108,19 +107,28 @@ def by_event(script: Script, restarts: Random | None = None) -> Said:
 
 def by_row(script: Script) -> Said:
     """Speak to every row of one frame."""
-    run = Run(script)
-    run.desk.begin(run.frame)
+    return spoken_to(script)[0]
+
+
+def spoken_to(script: Script) -> tuple[Said, list[bytes]]:
+    """Speak to every row of one frame; give also the state before each row, with all that is said by then."""
+    run, states = Run(script), []
     for row in range(len(run.frame)):
         run.take_turns(row)
+        states.append(run.desk.snapshot())
         answers = run.witness.speak(run.frame, row)
         if answers:
             run.note(row, answers)
+    states.append(run.desk.snapshot())
     run.take_turns(len(run.frame))
-    return run.said
+    return run.said, states
 
 
-def by_span(script: Script, random: Random) -> Said:
-    """Cut the market into frames and the frames into spans, at random; absorb what is quiet, in random pieces."""
+def by_span(script: Script, random: Random, states: list[bytes]) -> Said:
+    """Cut the market into frames and the frames into spans, at random; scan each for what is quiet.
+
+    Wherever a scan ends, the desk is in the state that speaking to each row leaves: `states`.
+    """
     run = Run(script)
     n = len(run.frame)
     start = 0
@@ -129,17 +137,15 @@ def by_span(script: Script, random: Random) -> Said:
         frame = part(run.frame, start, end)
         if random.random() < RESTARTS:
             run.restart()
-        run.desk.begin(frame)
         lo = 0
         while lo < len(frame):
             run.take_turns(start + lo)
             hi = min(len(frame), run.next_turn() - start, lo + random.choice([1, 3, 20, 1000]))
-            before = run.desk.snapshot()
-            stop = run.desk.quiet_until(frame, lo, hi)
-            assert run.desk.snapshot() == before, "looking ahead changes nothing"
+            stop = run.witness.scan(frame, lo, hi)
             assert lo <= stop <= hi
-            for a, b in pieces(lo, stop, random):
-                run.witness.absorb(frame, a, b)
+            if start + stop < run.next_turn():
+                assert run.desk.snapshot() == states[start + stop], "a quiet row leaves what speaking to it leaves"
+            assert run.witness.scan(frame, stop, stop) == stop
             if stop < hi:
                 answers = run.witness.speak(frame, stop)
                 assert answers, "a row that is not quiet is answered"
@@ -151,18 +157,12 @@ def by_span(script: Script, random: Random) -> Said:
     return run.said
 
 
-def pieces(lo: int, hi: int, random: Random) -> Iterator[tuple[int, int]]:
-    """Cut [lo, hi) at random; with an empty piece, which must change nothing."""
-    cuts = sorted([lo, hi, *(random.randint(lo, hi) for _ in range(random.randrange(3)))])
-    return itertools.pairwise(cuts)
-
-
 @settings(max_examples=60)
 @given(scripts(), st.integers(0, 2**32 - 1))
 def test_batch_is_fold(script: Script, seed: int) -> None:
-    said = by_event(script)
-    assert by_row(script) == said
-    assert by_span(script, Random(seed)) == said
+    said, states = spoken_to(script)
+    assert by_event(script) == said
+    assert by_span(script, Random(seed), states) == said
 
 
 @settings(max_examples=40)
@@ -171,9 +171,17 @@ def test_a_restored_desk_goes_on_as_if_nothing_had_been(script: Script, seed: in
     assert by_event(script, Random(seed)) == by_event(script)
 
 
+def mute_breakers(desk: Desk) -> None:
+    desk.breakers.limits.fill(inf)
+
+
+def mute_strategy(desk: Desk) -> None:
+    desk.orders.busy.fill(1)
+
+
 @settings(max_examples=40)
 @given(scripts(max_rows=80), st.integers(0, 2**32 - 1))
-def test_every_market_agent_alone_absorbs_what_it_would_not_answer(script: Script, seed: int) -> None:
+def test_every_agent_alone_is_scanned_over_what_it_would_not_answer(script: Script, seed: int) -> None:
     """The desk stops at the first agent that speaks; alone, an agent's spans are longer, and the law holds for them."""
     random, run = Random(seed), Run(script)
     cut = random.randrange(len(run.frame))
@@ -181,21 +189,24 @@ def test_every_market_agent_alone_absorbs_what_it_would_not_answer(script: Scrip
         run.take_turns(row)
         run.note(row, run.witness.apply(run.frame.event(row, "", 0)))
     saved, frame = run.desk.snapshot(), part(run.frame, cut, len(run.frame))
-    for i in range(len(run.desk.market_agents)):
+    for muted in ((mute_breakers,), (mute_strategy,), (mute_breakers, mute_strategy)):
         spans, rows = Desk(script.book), Desk(script.book)
         for desk in (spans, rows):
             desk.restore(saved)
-            desk.begin(frame)
-        by_span, by_row = spans.market_agents[i], rows.market_agents[i]
-        stop = by_span.quiet_until(frame, 0, len(frame))
-        assert by_span.snapshot() == by_row.snapshot(), "looking ahead changes nothing"
-        for lo, hi in pieces(0, stop, random):
-            by_span.absorb(frame, lo, hi)
+            for mute in muted:
+                mute(desk)
+        lo = stop = 0
+        for hi in sorted([len(frame), *(random.randint(0, len(frame)) for _ in range(random.randrange(3)))]):
+            stop = spans.scan(frame, lo, hi)
+            if stop < hi:
+                break
+            lo = hi
         for row in range(stop):
-            assert list(by_row.speak(frame, row, frame.event(row, "book", row))) == []
-        assert by_span.snapshot() == by_row.snapshot()
+            assert rows.speak(frame, row, row) == []
+        assert spans.snapshot() == rows.snapshot()
         if stop < len(frame):
-            assert list(by_row.speak(frame, stop, frame.event(stop, "book", stop))), "an agent that stops has an answer"
+            assert len(muted) == 1, "nobody is left to speak"
+            assert rows.speak(frame, stop, stop), "a row that is not quiet is answered"
 
 
 SEEDED = """

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 
 from agents import features as f
-from agents import strategy as s
+from agents import layout
 from agents.agent import NEVER
+from agents.layout import Rules, Signal
+from agents.scan import fast_brain, target_of
 from schemas.base import Event
 from schemas.decisions import TradeApproved, TradeProposed, TradeRejected
 from schemas.execution import CancelRequested, OrderRequested
@@ -22,8 +23,8 @@ RISING, FALLING = [100.0, 101.0, 102.0, 103.0], [100.0, 99.0, 98.0, 97.0]
 """Four bars are what the fast brain needs here; after them its fast average stands over or under its slow one."""
 
 
-def scene_of(mode: str, fast_brain: str = "ema_cross", models: int = 3, **sections: Any) -> Scene:
-    strategy = {"mode": mode, "fast_brain": fast_brain, **sections.pop("strategy", {})}
+def scene_of(mode: str, fast: str = "ema_cross", models: int = 3, **sections: Any) -> Scene:
+    strategy = {"mode": mode, "fast_brain": fast, **sections.pop("strategy", {})}
     risk = {"max_price_age_s": 10**6, **sections.pop("risk", {})}
     scene = Scene(make_book(models=models, strategy=strategy, risk=risk, **sections))
     scene.tell(clock(0))
@@ -46,11 +47,11 @@ def expected_target(mode: str, fast: bool, cross: int, bias: int, strong: bool, 
     if mode == "advisory":
         if cross in (0, intent):
             return intent
-        vetoed = bias in (s.BUY, s.SELL) and bias == -cross
+        vetoed = bias in (layout.BUY, layout.SELL) and bias == -cross
         return 0 if vetoed else cross
-    if bias == s.NO_BIAS:
+    if bias == layout.NO_BIAS:
         return intent
-    if bias == s.HOLD:
+    if bias == layout.HOLD:
         return 0 if hold_exits else intent
     agreed = not fast or cross == bias
     overridden = mode == "override" and strong
@@ -63,15 +64,15 @@ def expected_target(mode: str, fast: bool, cross: int, bias: int, strong: bool, 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("hold_exits", [True, False])
 def test_every_moment_calls_for_one_position(mode: str, fast: bool, hold_exits: bool) -> None:
-    rules = np.array([("consensus", "override", "advisory").index(mode), fast, 4, hold_exits], np.int64)
-    biases = (s.NO_BIAS, s.BUY, s.SELL, s.HOLD)
+    rules = Rules(("consensus", "override", "advisory").index(mode), int(fast), 4, int(hold_exits))
+    biases = (layout.NO_BIAS, layout.BUY, layout.SELL, layout.HOLD)
     sides = (-1, 0, 1)
     for cross, bias, strong, intent in product(sides if fast else (0,), biases, (False, True), sides):
         target = expected_target(mode, fast, cross, bias, strong, intent, hold_exits)
         for shortable, killed in product((True, False), (True, False)):
-            signal = np.array([bias, strong, intent, shortable, killed], np.int64)
+            signal = Signal(bias, int(strong), intent, int(shortable), int(killed))
             allowed = 0 if killed or (target == -1 and not shortable) else target
-            assert s.target_of(cross, signal, rules) == allowed
+            assert target_of(cross, signal, rules) == allowed
 
 
 @pytest.mark.parametrize(
@@ -80,9 +81,9 @@ def test_every_moment_calls_for_one_position(mode: str, fast: bool, hold_exits: 
 def test_the_fast_brain_points_where_the_fast_average_stands(closes: list[float], points: int) -> None:
     scene = scene_of("advisory", models=0)
     scene.market(closes)
-    rules = np.array([s.ADVISORY, 1, 4, 0], np.int64)
-    assert s.fast_brain(scene.desk.features.state.rows[0], rules) == points
-    assert s.fast_brain(scene.desk.features.state.rows[0], np.array([s.ADVISORY, 0, 4, 0], np.int64)) == 0
+    bars, fast, slow = scene.desk.features.state.rows[0, [f.BARS, f.EMA_FAST, f.EMA_SLOW]].tolist()
+    assert fast_brain(bars, fast, slow, Rules(layout.ADVISORY, 1, 4, 0)) == points
+    assert fast_brain(bars, fast, slow, Rules(layout.ADVISORY, 0, 4, 0)) == 0
 
 
 # Mode consensus

@@ -41,7 +41,7 @@ class LiveOrder(Engine):
 
     def _run_row(self, frame: Frame, row: int) -> None:
         self._push_all(self.exchange.on_row(frame, row))
-        self._count(1, int(frame.observed_at[row]))
+        self._count(frame, row, row + 1)
         self._route(self.desk.speak(frame, row, self.seq))
 
     def _finish(self) -> None:

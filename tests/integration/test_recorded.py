@@ -57,6 +57,8 @@ SNAPSHOTS_EVERY_5_S = "import streams.desk; streams.desk.SNAPSHOT_EVERY_NS = 5 *
 Command = BookPaused | BookResumed | TradeConfirmed | TradeDeclined | KillSwitchPulled | RulesChanged
 STEPS, STEP_S = 400, 0.1
 """The session has so many steps, and each book's recording is cut into so many equal spans of its own time."""
+WELL_UNDER_WAY = 200
+"""Offset of a journal's partition at which snapshots of it have long been saved."""
 MOST_BEHIND = 4_000
 """Events that the desk may be behind before the telling waits for it, however slow the machine."""
 QUIET_S = 3.0
@@ -356,6 +358,12 @@ def hours(events: Sequence[Event]) -> float:
     return (events[-1].observed_at - events[0].observed_at) / (60 * NS_PER_MIN)
 
 
+def catches(folder: Path) -> list[dict[str, Any]]:
+    """Read from the desks' logs what each folded when it took over: so many records, up to this offset."""
+    lines = [line for log in folder.glob("worker-desk-*.log") for line in log.read_bytes().splitlines()]
+    return [msgspec.json.decode(line) for line in lines if b'"caught up"' in line]
+
+
 def test_weeks_of_real_data_with_restarts_and_commands_replay_to_the_same_bytes(
     shared_data: Callable[[str], Path], make_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
@@ -381,6 +389,9 @@ def test_weeks_of_real_data_with_restarts_and_commands_replay_to_the_same_bytes(
         operator.close()
         session.close()
 
+    far = [catch for catch in catches(tmp_path) if catch["offset"] > WELL_UNDER_WAY]
+    assert far, "a desk took over in the middle"
+    assert all(catch["records"] < catch["offset"] / 4 for catch in far), "from a snapshot, not from the journal's begin"
     refused = [letter for letter in letters if letter.position.startswith(TOLD)]  # type: ignore[attr-defined]
     assert not refused, "every input is taken"
     types = Counter[str]()

@@ -106,9 +106,10 @@ class DeskPartition:
 
         A desk tells a book's progress once all that followed from its entries has arrived. So where the newest
         progress on the topic is, word by word, what this desk would tell at that entry, the events up to there are on
-        their topics: the progress names the hash over all their ids. Whose progress it is does not matter, nor from
-        which state that desk had come. Where it differs (the code or the book was changed since, or that desk was of
-        a version that told no hash), the book is folded once more and all of it is sent.
+        their topics, as far as the brokers keep what they take: the progress names the hash over all their ids. Whose
+        progress it is does not matter, nor from which state that desk had come. Where it differs (the code or the
+        book was changed since, or that desk was of a version that told no hash), the book is folded once more and all
+        of it is sent.
         """
         told = _newest_progress(self._kafka, self._partition, self._books)
         while (differs := self._fold(offset, told)) is not None:

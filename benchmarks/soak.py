@@ -125,7 +125,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="quorum-soak-")))
         book = load_book(book_file(folder / "bench.yaml"))
-        kafka = stack.enter_context(namespace(stack.enter_context(Broker(folder / "kafka")).bootstrap))
+        kafka = stack.enter_context(namespace(stack.enter_context(Broker(folder / "kafka", brief=False)).bootstrap))
         log = folder / "live.log"
         command = [sys.executable, "-m", "cli", "live", str(folder / "bench.yaml"), "--from", "earliest"]
         with log.open("wb") as out:

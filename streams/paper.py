@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 
 import msgspec
 
@@ -172,6 +173,7 @@ class PaperBook:
 
     def _meet(self, rows: Sequence[Event]) -> None:
         """Let the exchange meet a run of market events, and say in between what is due."""
+        rows = self._wanted(rows)
         if not rows:
             return
         exchange, frame = self._exchange, Frame.of_events(rows, self._instruments)
@@ -187,6 +189,16 @@ class PaperBook:
                 self._say(exchange.on_row(frame, stop))
                 stop += 1
             lo = stop
+
+    def _wanted(self, rows: Sequence[Event]) -> list[Event]:
+        """Leave out what no order asks for: of an instrument without any, the exchange keeps the last price alone.
+
+        So the last row of each kind says all. No order comes while rows are met.
+        """
+        asked = self._exchange.asked
+        wanted = [row for row in rows if row.key in asked]
+        last = {(row.key, type(row)): row for row in rows if row.key not in asked}
+        return sorted([*wanted, *last.values()], key=attrgetter("seq")) if last else wanted
 
     def _serve(self, now: int) -> None:
         """Say all that is due by `now`."""

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status
+from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+sweep.register(app)
 importing.register(app)
 new.register(app)
 schema.register(app)

@@ -7,6 +7,7 @@ law "batch = fold", which the tests prove on every agent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, cast
 
 import numpy as np
@@ -150,7 +151,10 @@ class Frame:
             np.array([number for number, _ in numbers], np.int64),
             np.array([event.occurred_at for event in events], np.int64),
             np.array([event.observed_at for event in events], np.int64),
-            np.array([values for _, values in rows], np.float64),
+            # From one flat sequence: numpy takes three times as long over a list of rows.
+            np.fromiter(chain.from_iterable(values for _, values in rows), np.float64, WIDTH * len(rows)).reshape(
+                -1, WIDTH
+            ),
             ids if any(ids) else (),
         )
 
@@ -167,8 +171,9 @@ def _row(event: Event) -> tuple[int, tuple[float, ...]]:
 
 def _number(event: Event, kind: int, values: tuple[float, ...]) -> tuple[int, bool]:
     """Give the source's number of an event, and whether its id follows from it."""
-    tail = event.id.rpartition("/")[2]
-    number = int(tail) if tail.isdecimal() and len(tail) <= MAX_NUMBER_DIGITS else 0
-    if number <= MAX_NUMBER and event.id == market_id(event.key, kind_name(kind, int(values[5])), number):
-        return number, True
+    source, _, tail = event.id.rpartition("/")
+    if tail.isascii() and tail.isdecimal() and len(tail) <= MAX_NUMBER_DIGITS and (tail[0] != "0" or tail == "0"):
+        number = int(tail)
+        if number <= MAX_NUMBER and source == f"{event.key}/{kind_name(kind, int(values[5]))}":
+            return number, True
     return (event.occurred_at - int(values[5]) if kind == BAR else event.occurred_at), False

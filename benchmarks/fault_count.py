@@ -12,9 +12,9 @@ from schemas.execution import OrderFilled
 from schemas.topics import TOPICS
 from streams.kafka import Kafka, partition_of
 from streams.reading import read_back
-from streams.wire import BY_BOOK, unpack
+from streams.wire import BY_BOOK, DEAD_LETTERS, FILLS, JOURNAL, unpack
 
-ANSWERED_AGAIN = frozenset({"verdicts", "dead-letters"})
+ANSWERED_AGAIN = frozenset({"verdicts", DEAD_LETTERS})
 """A model that is asked again may answer otherwise; the journal keeps the first. A dead letter tells its own time."""
 EXECUTOR = "executor/"
 """Begins the keys of the executor's own states, which tell how far it had read at that moment."""
@@ -22,7 +22,7 @@ EXECUTOR = "executor/"
 
 def journal_of(kafka: Kafka, book: Book) -> list[Event]:
     """Read a book's whole journal."""
-    records = read_back(kafka, "journal", partition_of(book.name), 0)
+    records = read_back(kafka, JOURNAL, partition_of(book.name), 0)
     entries = (decode_own(line) for record in records for line in unpack(record.value() or b""))
     return [entry for entry in entries if entry.book == book.name]
 
@@ -30,9 +30,9 @@ def journal_of(kafka: Kafka, book: Book) -> list[Event]:
 def records_of(kafka: Kafka, book: Book) -> Iterator[tuple[str, Event, bytes]]:
     """Read what every topic holds of a book, but for the journal and what may be said twice."""
     for topic in TOPICS:
-        if topic.name == "journal" or topic.name in ANSWERED_AGAIN:
+        if topic.name == JOURNAL or topic.name in ANSWERED_AGAIN:
             continue
-        only = topic.name in BY_BOOK or topic.name == "fills"
+        only = topic.name in BY_BOOK or topic.name == FILLS
         for partition in [partition_of(book.name)] if only else range(topic.partitions):
             for record in read_back(kafka, topic.name, partition, 0):
                 value = record.value() or b""

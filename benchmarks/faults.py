@@ -44,7 +44,7 @@ from schemas.operations import JournalProcessed
 from streams.admin import create_topics
 from streams.export import export
 from streams.kafka import Kafka, partition_of
-from streams.wire import unpack
+from streams.wire import JOURNAL, ORDERS, PROGRESS, unpack
 from tests.integration.session import Session, sample_events, write_live_book
 
 EVENTS = 300
@@ -54,7 +54,7 @@ BARS_TO_A_TEXT = 15
 SAMPLE = 1_400
 QUIET_S = 1.5
 """A run has settled when nothing new came for so long."""
-FOLLOWED = ("journal", "orders", "progress")
+FOLLOWED = (JOURNAL, ORDERS, PROGRESS)
 BOOKS = 8
 """Runs of a session: its workers go on from one to the next."""
 PATIENCE_S = 60.0
@@ -83,7 +83,7 @@ class Tail:
 
     def __init__(self, kafka: Kafka, book: Book) -> None:
         self._book = book
-        self._journal = kafka.name("journal")
+        self._journal = kafka.name(JOURNAL)
         self._consumer = Consumer(kafka.consumer("reader") | {"auto.offset.reset": "earliest"})
         partition = partition_of(book.name)
         self._consumer.assign([TopicPartition(kafka.name(topic), partition, 0) for topic in FOLLOWED])
@@ -237,11 +237,11 @@ class Run:
     def verdict(self, kafka: Kafka, folder: Path) -> Result:
         """Hold the book's log against what was told, and against a pure fold of its journal."""
         records = list(records_of(kafka, self.book))
-        processed = max((event.seq for topic, event, _ in records if topic == "progress"), default=0)
+        processed = max((event.seq for topic, event, _ in records if topic == PROGRESS), default=0)
         entries = [entry for entry in journal_of(kafka, self.book) if entry.seq <= processed]
         times = Counter(entry.id for entry in entries)
         answers = Counter(entry.order for entry in entries if isinstance(entry, OrderAccepted | OrderRejected))
-        orders = {event.id for topic, event, _ in records if topic == "orders" and isinstance(event, OrderRequested)}
+        orders = {event.id for topic, event, _ in records if topic == ORDERS and isinstance(event, OrderRequested)}
         lost = [f"{event.id} was not journaled and processed" for event in self.told if event.id not in times]
         lost += [f"order {order} was not answered" for order in sorted(orders) if order not in answers]
         doubled = [f"{each} is in the journal {count} times" for each, count in times.items() if count > 1]

@@ -194,7 +194,7 @@ def main() -> None:
     console = Console(stderr=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="quorum-live-")))
-        bootstrap = given.bootstrap or stack.enter_context(Broker(folder / "kafka")).bootstrap
+        bootstrap = given.bootstrap or stack.enter_context(Broker(folder / "kafka", brief=False)).bootstrap
         book = book_file(folder / "bench.yaml")
         rates: dict[str, float] = {}
         for name, events, program in (

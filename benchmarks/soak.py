@@ -32,7 +32,7 @@ from schemas.operations import JournalProcessed
 from streams.export import export
 from streams.kafka import Kafka, partition_of
 from streams.reading import newest_first
-from streams.wire import JOURNAL, position_of
+from streams.wire import JOURNAL, PROGRESS, position_of
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_S = 30.0
@@ -67,7 +67,7 @@ def behind(kafka: Kafka, book: str) -> int:
         if block:
             sequenced = position_of(dict(block[-1].headers() or ()).items()).seqs[book]
             break
-    for block in newest_first(kafka, "progress", partition):
+    for block in newest_first(kafka, PROGRESS, partition):
         events = [decode_own(message.value() or b"") for message in block if message.key() == book.encode()]
         if events and isinstance(events[-1], JournalProcessed):
             processed = events[-1].seq
@@ -125,7 +125,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="quorum-soak-")))
         book = load_book(book_file(folder / "bench.yaml"))
-        kafka = stack.enter_context(namespace(stack.enter_context(Broker(folder / "kafka")).bootstrap))
+        kafka = stack.enter_context(namespace(stack.enter_context(Broker(folder / "kafka", brief=False)).bootstrap))
         log = folder / "live.log"
         command = [sys.executable, "-m", "cli", "live", str(folder / "bench.yaml"), "--from", "earliest"]
         with log.open("wb") as out:

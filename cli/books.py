@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,6 +15,15 @@ from schemas.errors import BookError
 
 def load_book(path: Path) -> Book:
     """Read a BOOK.yaml (or the book.json of a run). Raises BookError: one sentence with file, field and reason."""
+    data = read_book(path)
+    try:
+        return parse_book(data)
+    except BookError as error:
+        raise BookError(f"{path}: {error}{_meant(str(error))}") from None
+
+
+def read_book(path: Path) -> dict[str, Any]:
+    """Read what a book's file holds, unchecked. Raises BookError where it is no file of a book at all."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -24,10 +34,9 @@ def load_book(path: Path) -> Book:
         raise BookError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if data is None:
         raise BookError(f"{path}: is empty; `quorum new BOOK.yaml` writes a book")
-    try:
-        return parse_book(data)
-    except BookError as error:
-        raise BookError(f"{path}: {error}{_meant(str(error))}") from None
+    if not isinstance(data, dict):
+        raise BookError(f"{path}: holds no settings of a book; `quorum new BOOK.yaml` writes one")
+    return data
 
 
 def _meant(refusal: str) -> str:

@@ -101,10 +101,10 @@ def _topics() -> Iterator[Kafka]:
     """Give topics to play on; those whose namespace is made up here are removed again."""
     from msgspec import structs
 
+    from cli.cluster import cluster
     from streams.admin import create_topics, delete_topics
-    from streams.kafka import kafka_from
 
-    given = kafka_from()
+    given = cluster()
     kafka = given if given.namespace else structs.replace(given, namespace=f"conformance-{secrets.token_hex(4)}.")
     create_topics(kafka)
     try:

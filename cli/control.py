@@ -124,10 +124,10 @@ def _envelope(book: str, verb: str, operator: str) -> dict[str, Any]:
 
 def _send(event: Event, wait_s: float) -> None:
     """Send, wait, and say in one sentence what became of it."""
+    from cli.cluster import cluster
     from streams.commands import command
-    from streams.kafka import kafka_from
 
-    done = command(kafka_from(), event, wait_s)
+    done = command(cluster(), event, wait_s)
     kind = type(event).__name__
     if done.refused:
         raise QuorumError(f"{kind} for {event.key} was refused: {done.refused}")
@@ -142,10 +142,10 @@ def _send(event: Event, wait_s: float) -> None:
 
 def _open(book: str, begins: str) -> str:
     """Give the id of the trade that is meant; without one, print those that wait and give nothing."""
-    from streams.kafka import kafka_from
+    from cli.cluster import cluster
     from streams.overview import BookView, Watcher
 
-    with Watcher(kafka_from(), {"risk-decisions": 2_000, "control": 2_000}) as watcher:
+    with Watcher(cluster(), {"risk-decisions": 2_000, "control": 2_000}) as watcher:
         view = watcher.overview.books.get(book) or BookView(book=book)
     waiting = view.waiting(time.time_ns())
     if begins:

@@ -69,14 +69,14 @@ def escaped(payload: bytes) -> str:
 
 
 def _newest_first() -> Iterator[RecordRefused]:
+    from cli.cluster import cluster
     from schemas.codec import decode
     from schemas.operations import RecordRefused
-    from streams.kafka import kafka_from
     from streams.lag import bounds_of
     from streams.reading import newest_first
     from streams.wire import DEAD_LETTERS
 
-    kafka = kafka_from()
+    kafka = cluster()
     bounds_of(kafka, [(DEAD_LETTERS, 0)])  # says in a sentence what is wrong with the cluster
     for block in newest_first(kafka, DEAD_LETTERS, 0):
         for message in reversed(block):

@@ -90,13 +90,18 @@ def export(
     Example: quorum export examples/btc.yaml --out runs/live && quorum audit runs/live
     """
     from cli.books import load_book
+    from cli.cluster import cluster
     from replay.rundir import clear
     from streams.export import export as bring
-    from streams.kafka import kafka_from
+    from streams.kafka import partition_of
+    from streams.lag import bounds_of
+    from streams.wire import PROGRESS
 
     read = load_book(book)
+    kafka = cluster()
+    bounds_of(kafka, [(PROGRESS, partition_of(read.name))])  # where no cluster answers, the folder stays as it is
     clear(out)
-    done = bring(kafka_from(), read, out)
+    done = bring(kafka, read, out)
     sys.stdout.write(
         f"{out}: {done.journal_entries:,} journal entries, {done.derived_events:,} derived events"
         f" ({done.doubles:,} sent twice counted once), log_sha256 {done.log_sha256}\n"

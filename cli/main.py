@@ -6,8 +6,8 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status
-from schemas.errors import QuorumError
+from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+sweep.register(app)
 importing.register(app)
 new.register(app)
 schema.register(app)
@@ -42,3 +43,15 @@ def run() -> None:
     except QuorumError as error:
         sys.stderr.write(f"quorum: {error}\n")
         sys.exit(error.exit_code)
+    except Exception as error:
+        reason = refused_by_kafka(error)
+        if not reason:
+            raise
+        sys.stderr.write(f"quorum: Kafka: {reason}; see the QUORUM_KAFKA_* settings\n")
+        sys.exit(KafkaError.exit_code)
+
+
+def refused_by_kafka(error: Exception) -> str:
+    """Give what Kafka's client says of its own error; nothing for any other. It is not loaded for the question."""
+    client = sys.modules.get("confluent_kafka")
+    return error.args[0].str() if client is not None and isinstance(error, client.KafkaException) else ""

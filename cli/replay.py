@@ -79,17 +79,16 @@ def _rehearse(book: Book, settings: Settings, as_json: bool) -> bool:
     """Replay a book through Kafka and print what came of it; True where Ctrl-C cut it short."""
     import msgspec
 
+    from cli.cluster import cluster
     from cli.progress import replay_progress
     from replay.rundir import clear
-    from streams import logs
-    from streams.kafka import kafka_from
     from streams.rehearse import rehearse
     from streams.shutdown import stop_on_signal
 
+    kafka = cluster()
     clear(settings.out)
-    logs.configure("rehearsal")
     with stop_on_signal() as stopping, replay_progress() as on_progress:
-        done = rehearse(kafka_from(), book, settings, on_progress, stopping)
+        done = rehearse(kafka, book, settings, on_progress, stopping)
     if as_json:
         sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
     else:

@@ -36,12 +36,12 @@ def status(
     from rich.console import Console
     from rich.live import Live
 
+    from cli.cluster import cluster
     from cli.status_table import table_of
-    from streams.kafka import kafka_from
     from streams.overview import Watcher
 
     console = Console()
-    with Watcher(kafka_from()) as watcher:
+    with Watcher(cluster()) as watcher:
         if as_json:
             json.dump(document(watcher.overview, time.time_ns()), sys.stdout, indent=2)
             sys.stdout.write("\n")

@@ -116,6 +116,11 @@ class SimulatedExchange:
         """Count the orders that work or are on their way."""
         return len(self._state.orders)
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """Name the instruments of those orders."""
+        return frozenset(order.request.instrument for order in self._state.orders.values())
+
     def snapshot(self) -> bytes:
         """Encode all that the exchange remembers."""
         self._read()

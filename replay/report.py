@@ -66,14 +66,14 @@ def write_report(results: Results, path: Path) -> None:
     trades = numbered_trades(results)
     listed = [trades[i] for i in chosen([trade.trip for trade in trades])]
     marked = trades if len(trades) <= TRADES_MARKED else listed
-    scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": _asset("report.js")}
+    scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": asset("report.js")}
     page = environment.get_template("report.html").render(
         **_context(results),
         trades=_explained(results, listed),
         trades_total=len(trades),
         trades_marked=len(marked),
-        policy=_policy(scripts.values()),
-        css=Markup(_asset("report.css")),  # noqa: S704 - ours
+        policy=policy(scripts.values()),
+        css=Markup(asset("report.css")),  # noqa: S704 - ours
         scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704 - ours and plotly's
         chart=script_json(figure(results, marked)),
     )
@@ -92,7 +92,8 @@ def _is_part(part: type[msgspec.Struct]) -> Any:  # noqa: ANN401 - jinja's own t
     return lambda value: isinstance(value, part)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Read a file of the templates' folder."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -104,7 +105,8 @@ def script_json(value: object) -> Markup:
     return Markup(text)  # noqa: S704 - made harmless above
 
 
-def _policy(scripts: Any) -> str:  # noqa: ANN401 - a dict's values
+def policy(scripts: Any) -> str:  # noqa: ANN401 - a dict's values
+    """Give a page's content policy: these scripts run, and nothing is loaded from anywhere."""
     hashes = " ".join(f"'sha256-{b64encode(sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -149,22 +150,32 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
 def _curve(book: Book, prices: Prices, times: Ints, values: Floats) -> Curve:
     seen = [np.unique((at - 1) // NS_PER_DAY) for at, _ in prices.values()]
     priced_days = np.unique(np.concatenate(seen)) if seen else np.empty(0, np.int64)
+    return curve_of(book, priced_days, times, values)
+
+
+def curve_of(book: Book, priced_days: Ints, times: Ints, values: Floats) -> Curve:
+    """Make the curve that measures are taken of; see `daily_returns` for `priced_days`."""
     periods = book.periods_per_year
     return Curve(times, values, daily_returns(times, values, periods, priced_days), periods)
 
 
 def _read_marks(run: RunDir, book: Book, prices: Prices) -> Marks:
-    """Read the marks since the first price, with the book's cash before them; of two at one time the last counts."""
+    """Read the marks since the first price."""
     clock = next(run.events(JOURNAL, ClockTicked), None)
     if clock is None:
         raise ArchiveError(f"{run.root}: the run saw no event, so there is nothing to report")
+    first_price = min((int(at[0]) for at, _ in prices.values()), default=0)
+    return marks_of(run.events("portfolio", EquityMarked), book, clock.observed_at, first_price)
+
+
+def marks_of(marks: Iterable[EquityMarked], book: Book, first_clock: int, first_price: int) -> Marks:
+    """Lay out the marks since the first price, with the book's cash before them; of two at one time the last counts."""
     interval = book.mark_every_min * NS_PER_MIN
-    priced = [int(at[0]) // interval * interval for at, _ in prices.values()]
-    start = max(clock.observed_at, min(priced, default=0))
+    start = max(first_clock, first_price // interval * interval)
     rows: list[tuple[Any, ...]] = [(start, book.cash, book.cash, 0, 0, 0, 0)]
     rows += [
         (m.observed_at, m.equity, m.cash, m.unrealised_pnl, m.realised_pnl, m.fees, m.gross_exposure)
-        for m in run.events("portfolio", EquityMarked)
+        for m in marks
         if m.observed_at > start
     ]
     times = np.array([row[0] for row in rows], np.int64)

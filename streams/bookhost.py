@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 import msgspec
 
-from agents.agent import NEVER
 from agents.frame import Frame
 from agents.pipeline import MARKET_EVENTS, Desk
 from schemas.base import Event, derived_id
@@ -16,6 +15,8 @@ from schemas.book import Book
 from schemas.errors import StoppedError
 from schemas.operations import JournalProcessed, ProcessingFailed, StateSaved
 from schemas.topics import TOPIC_OF
+from streams.progress import processed
+from streams.wire import ORDERS, REQUESTS
 
 COMPRESSION = 1
 """zlib's fastest: a snapshot is mostly ids."""
@@ -27,6 +28,7 @@ class HostState(msgspec.Struct, frozen=True):
     desk: bytes
     orders: int
     requests: int
+    outputs: bytes = b""
 
 
 class BookHost:
@@ -43,6 +45,8 @@ class BookHost:
         """Orders and cancels asked for so far."""
         self.requests = 0
         """Questions asked so far."""
+        self.outputs = b""
+        """Hash over the ids of all that was given so far, chained event by event."""
         self.failure: ProcessingFailed | None = None
 
     def feed(self, entries: Sequence[Event]) -> list[Event]:
@@ -63,8 +67,10 @@ class BookHost:
             self.failure = _failure(self.book, error, fresh[-1].observed_at)
             said.append(self.failure)
         topics = [TOPIC_OF[type(event)] for event in said]
-        self.orders += topics.count("orders")
-        self.requests += topics.count("verdict-requests")
+        self.orders += topics.count(ORDERS)
+        self.requests += topics.count(REQUESTS)
+        for event in said:
+            self.outputs = blake2b(self.outputs + event.id.encode(), digest_size=16).digest()
         return said
 
     def _feed(self, entries: Sequence[Event], said: list[Event]) -> None:
@@ -85,7 +91,8 @@ class BookHost:
     def saved(self) -> StateSaved:
         """Give the state, compressed, with the position that it reflects."""
         state = zlib.compress(
-            msgspec.msgpack.encode(HostState(self.desk.snapshot(), self.orders, self.requests)), COMPRESSION
+            msgspec.msgpack.encode(HostState(self.desk.snapshot(), self.orders, self.requests, self.outputs)),
+            COMPRESSION,
         )
         return StateSaved(
             id=derived_id(self.book.name, "desk-state", self.seq),
@@ -104,20 +111,21 @@ class BookHost:
             return False
         state = msgspec.msgpack.decode(zlib.decompress(saved.state), type=HostState)
         self.desk.restore(state.desk)
-        self.orders, self.requests = state.orders, state.requests
+        self.orders, self.requests, self.outputs = state.orders, state.requests, state.outputs
         self.seq, self.now = saved.seq, saved.observed_at
         return True
 
     def processed(self) -> JournalProcessed:
-        """Tell how far this book has come, and when it wants to see the clock."""
-        return JournalProcessed(
-            id=derived_id(self.book.name, "desk", self.seq),
-            key=self.book.name,
-            occurred_at=self.now,
-            observed_at=self.now,
-            book=self.book.name,
-            seq=self.seq,
-            due=0 if self.desk.due == NEVER else self.desk.due,
+        """Tell how far this book has come, and when it wants to see the clock.
+
+        Equal ones tell of the same events: the hash over the ids of all that was given is in the id.
+        """
+        return processed(
+            derived_id(f"{self.book.name}/{self.outputs.hex()}", "desk", self.seq),
+            self.book.name,
+            self.seq,
+            self.now,
+            due=self.desk.due,
             orders=self.orders,
             requests=self.requests,
         )

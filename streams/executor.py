@@ -23,11 +23,10 @@ from schemas.operations import JournalProcessed
 from streams import metrics
 from streams.kafka import Kafka, partition_of
 from streams.paper import Offsets, Order, PaperBook, snapshot_key
-from streams.reading import bounds, newest_first, read_back
-from streams.snapshots import state_of
-from streams.wire import JOURNAL, SNAPSHOTS, headers_of, unpack
+from streams.reading import read_back
+from streams.snapshots import Snapshots, restore
+from streams.wire import FILLS, JOURNAL, ORDERS, PROGRESS, headers_of, key_of, unpack
 
-ORDERS, PROGRESS, FILLS = "orders", "progress", "fills"
 SNAPSHOT_EVERY_S = 30.0
 MAX_TURN = 500
 """Records taken before what follows is produced."""
@@ -54,6 +53,9 @@ class PaperExecutor:
         self._books = {book.name: PaperBook(book) for book in books if partition_of(book.name) == partition}
         self._topics = {kafka.name(topic): topic for topic in (JOURNAL, ORDERS, PROGRESS)}
         self._read: dict[str, int] = {}
+        self._fills_end = 0
+        """Offset behind the last fill that was read at the start or written since."""
+        self._snapshots = Snapshots(kafka)
         self.fills = 0
         """Answers produced since the start."""
 
@@ -78,6 +80,7 @@ class PaperExecutor:
             while not stopping.is_set():
                 self._turn()
             self._save()
+            self._snapshots.finish()
         finally:
             self._consumer.close()
 
@@ -85,10 +88,11 @@ class PaperExecutor:
 
     def _recover(self) -> None:
         """Restore every book's newest state, and take note of the fills produced since it was saved."""
-        self._restore()
-        start = min((book.offsets.fills for book in self._books.values()), default=0)
+        restore(self._kafka, self._partition, {snapshot_key(name): book for name, book in self._books.items()})
+        self._fills_end = start = min((book.offsets.fills for book in self._books.values()), default=0)
         produced: dict[str, set[str]] = {name: set() for name in self._books}
         for message in read_back(self._kafka, FILLS, self._partition, start):
+            self._fills_end = cast("int", message.offset()) + 1
             headers: dict[str, Any] = dict(message.headers() or ())
             name = headers.get("book", b"").decode()
             if name in produced and cast("int", message.offset()) >= self._books[name].offsets.fills:
@@ -100,21 +104,6 @@ class PaperExecutor:
             topic: min((getattr(book.offsets, topic) for book in self._books.values()), default=0)
             for topic in self._topics.values()
         }
-
-    def _restore(self) -> None:
-        """Give each book the newest whole state that is kept of it; one without any starts from the beginning."""
-        wanted = {snapshot_key(name).encode(): book for name, book in self._books.items()}
-        for block in newest_first(self._kafka, SNAPSHOTS, self._partition):
-            for message in reversed(block):
-                book = wanted.get(message.key() or b"")
-                if book is not None:
-                    saved = state_of(message.value() or b"")
-                    if saved is not None and book.restores(saved):
-                        del wanted[snapshot_key(book.book.name).encode()]
-                    else:
-                        log.error("snapshot skipped: it is damaged", extra={"book": book.book.name})
-            if not wanted:
-                return
 
     def _assign(self) -> None:
         places = [
@@ -178,12 +167,20 @@ class PaperExecutor:
         self._consumer.seek(TopicPartition(self._kafka.name(JOURNAL), self._partition, back))
 
     def _save(self) -> None:
-        """Save every book's state. All that it gave was produced before, so what comes later lies behind `fills`."""
-        fills = bounds(self._kafka, FILLS, self._partition)[1]
-        read = Offsets(self._read[JOURNAL], self._read[ORDERS], self._read[PROGRESS], fills)
-        states = [book.saved(read) for book in self._books.values() if book.seq]
-        if states:
-            self._write(SNAPSHOTS, states)
+        """Save every book's state; one that is refused is told, and an older one serves.
+
+        No transaction shuts out a writer that was taken for dead, so its state may come after its successor's. It may,
+        for whatever state is restored, its offsets are its own: from them on lie all records that it has not taken,
+        and all fills that it has not given. The latter hold as `fills` is how far this executor has read them and
+        then written them itself. Up to there nobody else writes; where another has taken over, what that one wrote
+        lies behind. The topic's present end would not do: between it and the state the other's fills might lie,
+        and they would be given twice.
+        """
+        read = Offsets(self._read[JOURNAL], self._read[ORDERS], self._read[PROGRESS], self._fills_end)
+        for book in self._books.values():
+            if book.seq:
+                self._snapshots.save(book.saved(read), book.reads_on(read).journal)
+        self._snapshots.poll()
         self._next_snapshot = time.monotonic() + self._snapshot_every_s
 
     def _write(self, topic: str, events: Sequence[Event]) -> None:
@@ -191,12 +188,16 @@ class PaperExecutor:
         producer = self._producer
         producer.begin_transaction()
         for event in events:
-            key = event.key if topic == SNAPSHOTS else event.book
             producer.produce(
                 self._kafka.name(topic),
                 partition=self._partition,
-                key=key.encode(),
+                key=key_of(event),
                 value=encode(event),
                 headers=headers_of(event),
+                on_delivery=self._on_fill if topic == FILLS else None,
             )
         producer.commit_transaction(TIMEOUT_S)
+
+    def _on_fill(self, error: object, message: Message) -> None:
+        if error is None:
+            self._fills_end = max(self._fills_end, cast("int", message.offset()) + 1)

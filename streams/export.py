@@ -21,9 +21,8 @@ from schemas.operations import JournalProcessed
 from schemas.topics import TOPICS
 from streams.kafka import Kafka, partition_of
 from streams.reading import read_back
-from streams.wire import BY_BOOK, JOURNAL, unpack
+from streams.wire import BY_BOOK, JOURNAL, PROGRESS, unpack
 
-PROGRESS = "progress"
 PARTITIONS_OF = {topic.name: topic.partitions for topic in TOPICS}
 
 

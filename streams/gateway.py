@@ -28,9 +28,9 @@ from streams.asking import Asking
 from streams.intake import Record, refusal
 from streams.kafka import Kafka
 from streams.publisher import Publisher
+from streams.wire import REQUESTS
 
 GROUP = "gateway"
-REQUESTS = "verdict-requests"
 MAX_TURN = 200
 REMEMBERED_ANSWERS = 20_000
 """So many requests back one that is sent again is known to be answered."""

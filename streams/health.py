@@ -23,6 +23,10 @@ from schemas.errors import QuorumError
 from streams import metrics
 
 LOCAL = "127.0.0.1"
+HEALTHY_S = 60.0
+"""A part that has run for so long works: against a cluster that is away the clients give up in half the time."""
+TROUBLED_S = 120.0
+"""A part that has been restarted for so long without ever working is the process's trouble."""
 START_S = 10.0
 log = getLogger("quorum.health")
 
@@ -35,14 +39,26 @@ class Part(msgspec.Struct, frozen=True):
     since: float = 0.0
     """Unix time in s."""
     restarts: int = 0
+    troubled_since: float = 0.0
+    """Unix time in s of the first restart after which it has not worked for a while; 0 where it works."""
+
+    def works(self, now: float) -> bool:
+        """Tell whether the part has run for long enough."""
+        return self.state == "running" and now - self.since >= HEALTHY_S
+
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether its restarts lead nowhere. One that runs at last is given the time to show that it works."""
+        if not self.troubled_since or self.works(now):
+            return False
+        return (now if self.state == "restarting" else self.since) - self.troubled_since >= TROUBLED_S
 
 
 class Health:
     """How the parts are. Whoever runs them tells; any thread may tell and ask."""
 
-    def __init__(self, worker: str) -> None:
-        """No part is known yet, so the worker is alive and not ready."""
-        self._worker = worker
+    def __init__(self, worker: str, clock: Callable[[], float] = time.time) -> None:
+        """No part is known yet, so the worker is alive and not ready. `clock` gives Unix time in s."""
+        self._worker, self._clock = worker, clock
         self._parts: dict[str, Part] = {}
         self._probes: dict[str, Callable[[], str]] = {}
         self._lock = threading.Lock()
@@ -81,17 +97,24 @@ class Health:
         detail: str = "",
         restarts: int = 0,
     ) -> None:
+        now = self._clock()
         with self._lock:
-            before = self._parts.get(part)
-            restarts += before.restarts if before else 0
-            self._parts[part] = Part(state, detail, time.time(), restarts)
+            before = self._parts.get(part) or Part(state)
+            troubled_since = 0.0 if before.works(now) else before.troubled_since
+            if restarts and not troubled_since:
+                troubled_since = now
+            self._parts[part] = Part(state, detail, now, before.restarts + restarts, troubled_since)
 
     def healthz(self) -> tuple[bool, dict[str, object]]:
-        """Tell whether this process is worth keeping: no part has failed for good."""
+        """Tell whether this process is worth keeping: no part has failed for good, none is restarted for ever."""
+        now = self._clock()
         with self._lock:
             parts = dict(self._parts)
-        healthy = all(part.state != "failed" for part in parts.values())
-        return healthy, self._page("ok" if healthy else "failed", parts)
+        if any(part.state == "failed" for part in parts.values()):
+            return False, self._page("failed", parts)
+        if any(part.is_stuck(now) for part in parts.values()):
+            return False, self._page("restarting", parts)
+        return True, self._page("ok", parts)
 
     def readyz(self) -> tuple[bool, dict[str, object]]:
         """Tell whether every part runs and no probe objects."""

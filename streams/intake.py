@@ -69,7 +69,10 @@ class Intake:
         """Take ids as seen."""
         self._ids.update(ids)
         if len(self._ids) >= REMEMBERED_IDS:
-            self._older_ids, self._ids = self._ids, set()
+            self._forget_older()
+
+    def _forget_older(self) -> None:
+        self._older_ids, self._ids = self._ids, set()
 
     def take(self, record: Record, now: int) -> tuple[Event, list[str]] | RecordRefused:
         """Give the event and the names of our books that it concerns, none perhaps; or the refusal."""
@@ -78,7 +81,9 @@ class Intake:
             books = self._readers(record.topic, event)
         except RefusedError as error:
             return refusal(record, error.event_id or record.topic, str(error), now)
-        self.remember((event.id,))
+        self._ids.add(event.id)
+        if len(self._ids) >= REMEMBERED_IDS:
+            self._forget_older()
         return event, [name for name in books if name in self._mine]
 
     def _event(self, record: Record, now: int) -> Event:

@@ -27,7 +27,7 @@ from streams.kafka import Kafka, partition_of
 from streams.lag import JournalLag
 from streams.membership import FIRST_PAUSE_S, LONGEST_PAUSE_S, Membership, Part
 from streams.sequencer import Sequencer
-from streams.wire import JOURNAL
+from streams.wire import JOURNAL, ORDERS
 
 Role = Literal["sequencer", "desk", "gateway", "executor"]
 ROLES: tuple[Role, ...] = ("sequencer", "desk", "gateway", "executor")
@@ -62,7 +62,7 @@ class Worker:
                 self._kafka, "sequencer", JOURNAL, self._sequencer, worker=self._name, health=self._health
             ),
             "executor": lambda: Membership(
-                self._kafka, "executor", "orders", self._executor, worker=self._name, health=self._health
+                self._kafka, "executor", ORDERS, self._executor, worker=self._name, health=self._health
             ),
             "gateway": self._gateway,
             "desk": self._make_desk,

@@ -42,9 +42,16 @@ def configure(
 ) -> None:
     """Send all logs of this process to standard error, and nowhere else; called once, by the command line."""
     out = stream or sys.stderr
-    kind = PlainFormatter if out.isatty() else JsonFormatter
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(kind(worker, secrets))
+    _send(logging.StreamHandler(out), (PlainFormatter if out.isatty() else JsonFormatter)(worker, secrets), level)
+
+
+def configure_command(*, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
+    """Send the logs of a command that a person waits for to standard error: warnings and worse, one plain line each."""
+    _send(logging.StreamHandler(stream), PlainFormatter("", secrets), logging.WARNING)
+
+
+def _send(handler: logging.Handler, formatter: logging.Formatter, level: int) -> None:
+    handler.setFormatter(formatter)
     handler.addFilter(Repeats())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

@@ -25,14 +25,14 @@ from schemas.operations import AlertRaised, JournalProcessed, ProcessingFailed
 from schemas.topics import TOPICS
 from streams.kafka import Kafka, partition_of
 from streams.lag import bounds_of
-from streams.wire import JOURNAL, position_of
+from streams.wire import FILLS, JOURNAL, ORDERS, PROGRESS, position_of
 
 NEWEST = {
-    "progress": 500,
+    PROGRESS: 500,
     "portfolio": 2_000,
     "risk-decisions": 2_000,
-    "orders": 2_000,
-    "fills": 4_000,
+    ORDERS: 2_000,
+    FILLS: 4_000,
     "control": 2_000,
     "alerts": 500,
 }
@@ -40,7 +40,7 @@ NEWEST = {
 JOURNAL_NEWEST = 8
 """Offsets of a journal partition that hold its newest record: a transaction leaves a mark, an aborted one more."""
 TIMEOUT_S = 15.0
-_WHOLE = frozenset({"portfolio", "risk-decisions", "orders"})
+_WHOLE = frozenset({"portfolio", "risk-decisions", ORDERS})
 """Topics whose earlier records could hold what is still open."""
 _PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 

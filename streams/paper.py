@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 
 import msgspec
 
@@ -30,11 +31,13 @@ from schemas.codec import decode_own, encode
 from schemas.errors import KafkaError
 from schemas.execution import CancelRequested, OrderRequested
 from schemas.operations import JournalProcessed, StateSaved
+from streams.progress import part_key, processed
 
 Order = OrderRequested | CancelRequested
 MAX_WAITING = 100_000
 """Entries kept while the desk is behind; those after them are read again when it has come so far."""
 COMPRESSION = 1
+PART = "executor"
 
 
 class Offsets(msgspec.Struct, frozen=True):
@@ -170,6 +173,7 @@ class PaperBook:
 
     def _meet(self, rows: Sequence[Event]) -> None:
         """Let the exchange meet a run of market events, and say in between what is due."""
+        rows = self._wanted(rows)
         if not rows:
             return
         exchange, frame = self._exchange, Frame.of_events(rows, self._instruments)
@@ -185,6 +189,16 @@ class PaperBook:
                 self._say(exchange.on_row(frame, stop))
                 stop += 1
             lo = stop
+
+    def _wanted(self, rows: Sequence[Event]) -> list[Event]:
+        """Leave out what no order asks for: of an instrument without any, the exchange keeps the last price alone.
+
+        So the last row of each kind says all. No order comes while rows are met.
+        """
+        asked = self._exchange.asked
+        wanted = [row for row in rows if row.key in asked]
+        last = {(row.key, type(row)): row for row in rows if row.key not in asked}
+        return sorted([*wanted, *last.values()], key=attrgetter("seq")) if last else wanted
 
     def _serve(self, now: int) -> None:
         """Say all that is due by `now`."""
@@ -212,16 +226,14 @@ class PaperBook:
 
         `requests` is the number of orders that work or are on their way.
         """
-        due = self._exchange.due
-        return JournalProcessed(
-            id=derived_id(f"{self.book.name}/{cause}", "executor", self.seq),
-            key=snapshot_key(self.book.name),
-            occurred_at=self._now,
-            observed_at=self._now,
-            book=self.book.name,
-            seq=self.seq,
+        return processed(
+            derived_id(f"{self.book.name}/{cause}", "executor", self.seq),
+            self.book.name,
+            self.seq,
+            self._now,
+            part=PART,
             cause=cause,
-            due=0 if due == NEVER else due,
+            due=self._exchange.due,
             orders=self._said,
             requests=self._exchange.working,
         )
@@ -243,15 +255,18 @@ class PaperBook:
 
     # Snapshots
 
-    def saved(self, read: Offsets) -> StateSaved:
-        """Give the state. `read` is how far the topics were read; what waits is read again."""
+    def reads_on(self, read: Offsets) -> Offsets:
+        """Give where the present state asks to read on, if the topics were read up to `read`."""
         journal = read.journal if self.reread_from is None else self.reread_from
-        offsets = Offsets(
+        return Offsets(
             journal=self._entries[0][0] if self._entries else journal,
             orders=min((offset for offset, _ in self._orders.values()), default=read.orders),
             progress=read.progress,
             fills=read.fills,
         )
+
+    def saved(self, read: Offsets) -> StateSaved:
+        """Give the state. `read` is how far the topics were read; what waits is read again."""
         state = PaperState(
             exchange=self._exchange.snapshot(),
             orders=self.orders,
@@ -259,7 +274,7 @@ class PaperBook:
             told_orders=self._told_orders,
             held=[encode(answer) for _, _, answer in sorted(self._held, key=_place)],
             produced=sorted(self._produced),
-            offsets=offsets,
+            offsets=self.reads_on(read),
         )
         data = zlib.compress(msgspec.msgpack.encode(state), COMPRESSION)
         return StateSaved(
@@ -293,8 +308,8 @@ class PaperBook:
 
 
 def snapshot_key(book: str) -> str:
-    """Give the key under which a book's states of the executor are kept."""
-    return f"executor/{book}"
+    """Give the key of the executor's states and progress of a book."""
+    return part_key(book, PART)
 
 
 def _place(held: tuple[int, int, Event]) -> tuple[int, int]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import TypeVar, cast
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Code
 
+from schemas.base import Event
+from schemas.codec import decode_own
 from schemas.errors import KafkaError
 from streams.kafka import Kafka
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.1
 LEADERLESS = (Code.NOT_LEADER_FOR_PARTITION, Code.LEADER_NOT_AVAILABLE, Code.UNKNOWN_TOPIC_OR_PART)
+E = TypeVar("E", bound=Event)
 FIRST_LOOK = 64
 """Offsets looked at first for the newest record; each further look goes eight times as far back."""
 
@@ -38,6 +42,15 @@ def read_back(kafka: Kafka, topic: str, partition: int, start: int, end: int | N
                 yield message
     finally:
         consumer.close()
+
+
+def read_own(value: bytes | None, kind: type[E]) -> E | None:
+    """Read an event of ours, whatever its size; None where it is damaged or of another kind."""
+    try:
+        event = decode_own(value or b"")
+    except msgspec.MsgspecError:
+        return None
+    return event if isinstance(event, kind) else None
 
 
 def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:

@@ -34,10 +34,11 @@ from streams.executor import PaperExecutor
 from streams.intake import Intake, Record
 from streams.kafka import Kafka, partition_of
 from streams.paper import snapshot_key
+from streams.progress import part_key, processed
 from streams.sequencer import Sequencer
-from streams.wire import headers_of, key_of
+from streams.wire import FILLS, PROGRESS, REQUESTS, headers_of, key_of
 
-PROGRESS, REQUESTS = "progress", "verdict-requests"
+PART = "sequencer"
 ORDINAL = "ordinal"
 """Header of a published input: its place in the archive's order."""
 ROW = "row"
@@ -52,7 +53,7 @@ ALL_DUE = LATEST_NS + 1
 
 def passed_key(book: str) -> str:
     """Give the key under which the sequencer says that time has passed."""
-    return f"sequencer/{book}"
+    return part_key(book, PART)
 
 
 class RehearsalExecutor(PaperExecutor):
@@ -143,7 +144,7 @@ class RehearsalSequencer(Sequencer):
         given = self._next_input()
         answer = self._answers[0] if self._answers else None
         clock = (self._desk.due or NEVER, CLOCK_RANK)
-        venue = (self._executor.due or NEVER, RANKS["fills"])
+        venue = (self._executor.due or NEVER, RANKS[FILLS])
         first = min(clock, venue, given[:2] if given else (NEVER, 0), answer[:2] if answer else (NEVER, 0))
         if given is None and first[0] > self._end():
             if answer is None:
@@ -201,19 +202,13 @@ class RehearsalSequencer(Sequencer):
     def _show(self, now: int, row: Event | None = None) -> None:
         """Let the executor look at the time, and at a market event ahead of its entry; nothing is journaled."""
         self._shown += 1
-        passed = JournalProcessed(
-            id=derived_id(self._name, "sequencer", self._shown),
-            key=passed_key(self._name),
-            occurred_at=now,
-            observed_at=now,
-            book=self._name,
-            seq=self._seqs[self._name],
-        )
+        shown = derived_id(self._name, PART, self._shown)
+        passed = processed(shown, self._name, self._seqs[self._name], now, part=PART)
         self._last_shown = passed.id
         self._publisher.produce(
             self._kafka.name(PROGRESS),
             partition=self._partition,
-            key=passed.key.encode(),
+            key=key_of(passed),
             value=encode(passed),
             headers=[(ROW, encode(row))] if row is not None else [],
         )

@@ -22,19 +22,19 @@ from schemas.codec import encode
 from schemas.errors import KafkaError
 from schemas.execution import CancelRequested, OrderRequested
 from schemas.market import QuoteTicked
-from schemas.operations import JournalProcessed
 from schemas.topics import PARTITIONS, TOPIC_OF
 from streams.conformance import Sent, Word, read_word
 from streams.intake import Record
 from streams.kafka import Kafka, partition_of
+from streams.progress import processed
 from streams.publisher import CONFIRM_S
 from streams.reading import bounds
-from streams.wire import JOURNAL, Position, frame_headers, headers_of, key_of, pack
+from streams.wire import FILLS, JOURNAL, ORDERS, PROGRESS, Position, frame_headers, headers_of, key_of, pack
 
 QUOTE_EVERY_S = 0.2
 QUOTED = Decimal(5)
 """Times the quantity of an order: the paper executor takes a tenth of a quote, so it fills in two parts."""
-_FRESH = ("orders", "fills", JOURNAL)
+_FRESH = (ORDERS, FILLS, JOURNAL)
 
 
 class Stage:
@@ -59,7 +59,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Read `fills` from the beginning."""
-        self._consumer.assign([TopicPartition(self._kafka.name("fills"), n, 0) for n in range(PARTITIONS)])
+        self._consumer.assign([TopicPartition(self._kafka.name(FILLS), n, 0) for n in range(PARTITIONS)])
         return self
 
     def __exit__(
@@ -123,17 +123,9 @@ class Stage:
 
     def report(self) -> None:
         """Say, as a desk does, how far it has come and what it has asked for; all has arrived when this returns."""
-        now = time.time_ns()
-        processed = JournalProcessed(
-            id=derived_id(self.run, "progress", self._seq),
-            key=self._book.name,
-            occurred_at=now,
-            observed_at=now,
-            book=self._book.name,
-            seq=self._seq,
-            orders=self._count,
-        )
-        self._produce("progress", processed, partition=self._partition)
+        told = derived_id(self.run, PROGRESS, self._seq)
+        progress = processed(told, self._book.name, self._seq, time.time_ns(), orders=self._count)
+        self._produce(PROGRESS, progress, partition=self._partition)
         if self._producer.flush(CONFIRM_S):
             raise KafkaError(f"Kafka at {self._kafka.bootstrap} takes no orders; is the broker up?")
 
@@ -153,7 +145,7 @@ class Stage:
         if (error := message.error()) is not None:
             raise KafkaError(f"{self._kafka.name('fills')} cannot be read: {error.str()}")
         partition, offset = cast("int", message.partition()), cast("int", message.offset())
-        record = Record("fills", partition, offset, message.timestamp()[1], message.value())
+        record = Record(FILLS, partition, offset, message.timestamp()[1], message.value())
         return read_word(self._book, record, message.key() or b"", time.time_ns())
 
 

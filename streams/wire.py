@@ -18,11 +18,16 @@ from schemas.topics import PARTITIONS, TOPIC_OF, TOPICS
 
 Headers = list[tuple[str, str | bytes | None]]
 JOURNAL = "journal"
+REQUESTS = "verdict-requests"
+ORDERS = "orders"
+FILLS = "fills"
+PROGRESS = "progress"
 SNAPSHOTS = "snapshots"
 DEAD_LETTERS = "dead-letters"
 OFFSET = "journal_offset"
 """Header of a snapshot: the next offset of the journal partition."""
-KEYED_BY_BOOK = frozenset(topic.name for topic in TOPICS if topic.key == "book")
+KEYED_BY_BOOK = frozenset(topic.name for topic in TOPICS if topic.key == "book" and not topic.compacted)
+"""Topics whose records have the book as their key. Compacted ones keep the newest of each part of a book instead."""
 BY_BOOK = frozenset(topic.name for topic in TOPICS if not topic.is_input and topic.partitions == PARTITIONS)
 """Topics in which a book has one partition, whatever their key: so its events keep their order."""
 

@@ -39,8 +39,9 @@ PORTS = (20_000, 32_000)
 """Below those that systems give to outgoing connections, so that a port is still free when its broker is back."""
 START_S = 60.0
 STOP_S = 30.0
-JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
-"""Quick to start, and small."""
+JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true")
+BRIEF = "-XX:TieredStopAtLevel=1"
+"""Quick to start: the compiler that makes a broker faster later takes its time first."""
 
 
 class Broker:
@@ -56,8 +57,9 @@ class Broker:
         port: int = 0,
         settings: Mapping[str, str] | None = None,
         scram: Mapping[str, str] | None = None,
+        brief: bool = True,
     ) -> None:
-        """Prepare in `folder`; `port` 0 takes a free one.
+        """Prepare in `folder`; `port` 0 takes a free one, and one that is not `brief` is fit for a long life.
 
         `settings` go before those of `server.properties`, and may name `$port` as they do; `scram` are users and their
         passwords, made with the data.
@@ -66,6 +68,7 @@ class Broker:
         self.port, self._controller_port = port or free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._settings, self._scram = settings or {}, scram or {}
+        self._java = (*JAVA, BRIEF) if brief else JAVA
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -98,7 +101,7 @@ class Broker:
         properties = self._write_properties()
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(jars, properties)
-        command = [*JAVA, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{jars}/*"]
+        command = [*self._java, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{jars}/*"]
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches whoever started it, who then stops it in order.
             self._process = subprocess.Popen(
@@ -141,7 +144,7 @@ class Broker:
         cluster = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         while cluster.startswith("-"):  # the tool would take it for an option
             cluster = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
-        command = [*JAVA, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format"]
+        command = [*JAVA, BRIEF, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format"]
         command += ["--cluster-id", cluster, "--config", str(properties)]
         for user, password in self._scram.items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
@@ -255,7 +258,7 @@ def main() -> int:
     # As Ctrl-C: the broker is ended in order.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))
     try:
-        with Broker(CACHE / "broker", port=PORT) as broker:
+        with Broker(CACHE / "broker", port=PORT, brief=False) as broker:
             created = create_topics(Kafka(bootstrap=broker.bootstrap))
             print(f"kafka: on {broker.bootstrap}, {len(created)} topics created; data and log in {broker.folder}")
             print("kafka: Ctrl-C ends it", flush=True)

@@ -120,7 +120,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(out: str, tmp_path: Path
         ("", r"is empty; `quorum new"),
         ("name: [", r"not YAML: "),
         ("name: a\n\tb: c", r"not YAML: "),
-        ("- a", r"Expected `object`, got `array`"),
+        ("- a", r"holds no settings of a book; `quorum new"),
         ("name: '\xff'", r"cannot be read: .*utf-8"),
         ("!!python/object/apply:os.system ['true']", r"not YAML: "),
     ],

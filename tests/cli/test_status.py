@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -112,6 +113,19 @@ def test_the_document_is_json_with_exact_money() -> None:
     for field, kind in (("orders", "OrderRequested"), ("confirmations", "ConfirmationRequested")):
         assert [each["id"] for each in book[field]] == [f"{kind}-18"]  # type: ignore[attr-defined]
     assert book["alert"]["text"] == HOSTILE  # type: ignore[index]
+
+
+@pytest.mark.parametrize("command", [("status", "--once"), ("letters", "list"), ("control", "pause", "my")])
+def test_what_the_client_of_kafka_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("QUORUM_KAFKA_SECURITY", "ssl")
+    monkeypatch.setenv("QUORUM_KAFKA_CA_FILE", str(tmp_path / "missing.pem"))
+    ended = quorum(*command)
+    assert (ended.code, ended.out) == (KafkaError.exit_code, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("quorum: Kafka: ")
+    assert "ssl.ca.location" in line
 
 
 def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
 import yaml
 from confluent_kafka import Producer
 
+from agents.pipeline import MARKET_EVENTS
 from cli.books import load_book
 from replay.run import archived_inputs
 from replay.sources import open_archive
@@ -52,22 +55,20 @@ def write_live_book(path: Path, name: str, instruments: Sequence[str] = ("BTC/US
     return load_book(path)
 
 
+def archived_events(archive: Path, book: Book) -> Iterator[Event]:
+    """Give an archive's inputs for a book in the order of their time."""
+    source = open_archive(archive, book)
+    market = (frame.event(row, "", 0) for frame in source.frames() for row in range(len(frame)))
+    return merge(archived_inputs(source), market, key=attrgetter("observed_at"))
+
+
 def sample_events(book: Book, market_events: int) -> Iterator[Event]:
     """Give the first market events of the sample for a book, with the texts in between."""
-    source = open_archive(ARCHIVE, book, None, None)
-    texts = archived_inputs(source)
-    text = next(texts, None)
-    given = 0
-    for frame in source.frames():
-        for row in range(len(frame)):
-            event = frame.event(row, "", 0)
-            while text is not None and text.observed_at <= event.observed_at:
-                yield text
-                text = next(texts, None)
-            yield event
-            given += 1
-            if given == market_events:
-                return
+    for event in archived_events(ARCHIVE, book):
+        yield event
+        market_events -= type(event) in MARKET_EVENTS
+        if not market_events:
+            return
 
 
 class Session:
@@ -77,7 +78,8 @@ class Session:
         """`folder` takes the workers' logs; `prelude` is Python that each runs first."""
         self.kafka, self.folder, self._prelude = kafka, folder, prelude
         self.books: list[Path] = []
-        self._producer = Producer(kafka.producer())
+        # Roomy, for a broker may be away while events are told.
+        self._producer = Producer(kafka.producer(queue_buffering_max_messages=1_000_000))
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def environment(self) -> dict[str, str]:
@@ -107,6 +109,13 @@ class Session:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
 
+    def stop(self, *workers: subprocess.Popen[bytes]) -> None:
+        """Ask workers to end, and see that they do so in good order."""
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            assert worker.wait(30) == 0
+
     def close(self) -> None:
         """End what still runs."""
         for worker in self._workers:
@@ -116,11 +125,15 @@ class Session:
     def tell(
         self, events: Iterable[Event], pause_s: float = 0.0, most: int | None = None, *, flush: bool = True
     ) -> int:
-        """Send events, `most` of them, as observed now; give how many. Kafka has them by then, unless not `flush`."""
+        """Send events, `most` of them, as observed now, their delay kept; give how many.
+
+        Kafka has them by then, unless not `flush`.
+        """
         count = 0
         for event in islice(events, most):
             now = time.time_ns()
-            told = msgspec.structs.replace(event, occurred_at=now, observed_at=now)
+            occurred_at = event.occurred_at + now - event.observed_at
+            told = msgspec.structs.replace(event, occurred_at=occurred_at, observed_at=now)
             self.send(TOPIC_OF[type(told)], encode(told), key_of(told))
             count += 1
             if pause_s:

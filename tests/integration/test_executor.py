@@ -18,12 +18,14 @@ from confluent_kafka import KafkaException, Producer
 from msgspec import structs
 
 from agents.agent import NEVER
+from benchmarks.fault_kinds import limit_snapshots
 from schemas.base import Event
 from schemas.codec import decode, encode
-from streams.executor import FILLS, ORDERS, PROGRESS, PaperExecutor
+from streams import metrics
+from streams.executor import PaperExecutor
 from streams.kafka import Kafka, partition_of
 from streams.reading import read_back
-from streams.wire import JOURNAL, SNAPSHOTS, Position, frame_headers, headers_of, key_of, pack
+from streams.wire import FILLS, JOURNAL, ORDERS, PROGRESS, SNAPSHOTS, Position, frame_headers, headers_of, key_of, pack
 from tests.streams.papers import History, replayed
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +223,52 @@ def test_a_damaged_state_is_skipped_for_the_one_before_it(kafka: Kafka, history:
     assert not ended
     assert again.books["test"].offsets.journal > 0
     assert canonical(fills(kafka, partition)) == canonical(history.answers)
+
+
+def test_a_state_that_one_taken_for_dead_saves_late_doubles_no_fill(kafka: Kafka, history: History) -> None:
+    partition = partition_of(history.book.name)
+    late = PaperExecutor(kafka, partition, [history.book], clock=lambda: 0)  # all its answers are held back
+    publish(kafka, history, Random(6))
+    with running(late) as ended_late:
+        _await(lambda: late.books["test"].seq == history.journal[-1].seq)
+        with running(PaperExecutor(kafka, partition, [history.book])) as ended:
+            await_fills(kafka, partition, len(history.answers))
+        assert not ended
+        saved = len(list(read_back(kafka, SNAPSHOTS, partition, 0)))
+    assert not ended_late
+    assert len(list(read_back(kafka, SNAPSHOTS, partition, 0))) > saved, "its state is the newest"
+    with running(PaperExecutor(kafka, partition, [history.book])) as ended:
+        time.sleep(3)
+    assert not ended
+    assert canonical(fills(kafka, partition)) == canonical(history.answers)
+
+
+def test_states_that_are_refused_are_told_and_stop_nothing(
+    kafka: Kafka, history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    partition = partition_of(history.book.name)
+    limit_snapshots(kafka, 10)
+    publish(kafka, history, Random(7))
+    executor = PaperExecutor(kafka, partition, [history.book], snapshot_every_s=0.1)
+    before = _unsaved("test")
+    with running(executor) as ended:
+        _await(lambda: _unsaved("test") > before)
+        await_fills(kafka, partition, len(history.answers))
+        refused = _unsaved("test")
+        _await(lambda: _unsaved("test") > refused)
+    assert not ended
+    assert "state not saved" in caplog.text
+    assert canonical(fills(kafka, partition)) == canonical(history.answers)
+    again = PaperExecutor(kafka, partition, [history.book])
+    with running(again) as ended:
+        _await(lambda: again.books["test"].seq == history.journal[-1].seq)
+        time.sleep(0.5)
+    assert not ended
+    assert canonical(fills(kafka, partition)) == canonical(history.answers)
+
+
+def _unsaved(book: str) -> float:
+    return metrics.REGISTRY.get_sample_value("quorum_snapshot_failures_total", {"book": book}) or 0.0
 
 
 def _await(condition: Callable[[], bool]) -> None:

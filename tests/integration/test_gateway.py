@@ -27,10 +27,10 @@ from schemas.codec import decode, encode
 from schemas.operations import RecordRefused
 from schemas.topics import PARTITIONS
 from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
-from streams.gateway import GROUP, REQUESTS, Gateway
+from streams.gateway import GROUP, Gateway
 from streams.kafka import Kafka
 from streams.reading import bounds, read_back
-from streams.wire import DEAD_LETTERS, headers_of, key_of
+from streams.wire import DEAD_LETTERS, REQUESTS, headers_of, key_of
 from tests.replay.test_gateway import book, request
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from hashlib import sha256
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -26,7 +28,8 @@ def said(host: BookHost, entries: list[Event]) -> list[bytes]:
     return [encode(event) for event in host.feed(entries)]
 
 
-ALL = said(BookHost(HISTORY.book), JOURNAL)
+WHOLE = BookHost(HISTORY.book)
+ALL = said(WHOLE, JOURNAL)
 cuts = st.lists(st.integers(0, len(JOURNAL)), max_size=6).map(lambda found: [0, *sorted(found), len(JOURNAL)])
 
 
@@ -44,7 +47,26 @@ def test_no_cut_and_no_restart_changes_what_is_said(places: list[int], restart: 
             saved, host = host.saved(), BookHost(HISTORY.book)
             assert host.restores(decode_own(encode(saved)))  # type: ignore[arg-type]
     assert lines == ALL
+    assert host.processed() == WHOLE.processed()
     assert host.processed().orders == sum(b'"type":"OrderRequested"' in e or b'"CancelRequested"' in e for e in ALL)
+
+
+def test_its_progress_tells_other_events_apart() -> None:
+    other = BookHost(msgspec.structs.replace(HISTORY.book, mark_every_min=2 * HISTORY.book.mark_every_min))
+    assert said(other, JOURNAL) != ALL
+    assert other.processed().id != WHOLE.processed().id
+    assert (other.processed().seq, other.processed().key) == (WHOLE.seq, HISTORY.book.name)
+
+
+def test_a_state_of_before_the_hash_of_outputs_is_taken_and_never_passes_for_a_newer_one() -> None:
+    saved, fresh = after(60).saved(), BookHost(HISTORY.book)
+    fields = msgspec.msgpack.decode(zlib.decompress(saved.state))
+    del fields["outputs"]
+    state = zlib.compress(msgspec.msgpack.encode(fields))
+    older = msgspec.structs.replace(saved, state=state, state_sha256=sha256(state).hexdigest())
+    assert fresh.restores(older)
+    assert said(fresh, JOURNAL[60:]) == said_from(60)
+    assert fresh.processed() != WHOLE.processed()
 
 
 def test_entries_taken_before_say_nothing_and_missing_ones_are_an_error() -> None:

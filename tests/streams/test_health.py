@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import QuorumError
 from streams import metrics
-from streams.health import LOCAL, Health, serve
+from streams.health import HEALTHY_S, LOCAL, TROUBLED_S, Health, serve
 
 
 @pytest.fixture
@@ -81,6 +81,70 @@ def test_a_part_that_failed_for_good_makes_the_worker_unhealthy(health: Health, 
     assert (status, said["status"]) == (503, "failed")
     health.gone("executor")
     assert page(port, "/healthz")[0] == 200
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_part_that_is_restarted_for_ever_makes_the_worker_unhealthy(port: int) -> None:
+    clock = Clock()
+    health = Health("w1", clock)
+    with serve(health, port):
+        health.running("sequencer-3")
+        for _ in range(4):  # each fails after half a minute: the cluster is away, or another has its place
+            clock.now += 30
+            assert page(port, "/healthz")[0] == 200
+            health.restarting("sequencer-3", "KafkaError: gone")
+            health.running("sequencer-3")
+        clock.now += 30
+        health.restarting("sequencer-3", "KafkaError: gone")
+        status, said = page(port, "/healthz")
+        assert (status, said["status"]) == (503, "restarting")
+        health.running("sequencer-3")
+        clock.now += HEALTHY_S
+        assert page(port, "/healthz")[0] == 200
+        health.restarting("sequencer-3", "KafkaError: gone")
+        assert page(port, "/healthz")[0] == 200, "that trouble was over"
+
+
+def test_a_part_whose_restart_hangs_makes_the_worker_unhealthy(port: int) -> None:
+    clock = Clock()
+    health = Health("w1", clock)
+    with serve(health, port):
+        health.restarting("desk", "KafkaError: gone")
+        clock.now += TROUBLED_S - 1
+        assert page(port, "/healthz")[0] == 200
+        clock.now += 1
+        assert page(port, "/healthz")[0] == 503
+
+
+def test_restarts_between_which_it_works_are_no_trouble(port: int) -> None:
+    clock = Clock()
+    health = Health("w1", clock)
+    with serve(health, port):
+        for _ in range(20):
+            health.running("gateway")
+            clock.now += HEALTHY_S
+            health.restarting("gateway", "KafkaError: gone")
+            assert page(port, "/healthz")[0] == 200
+
+
+def test_a_part_that_runs_at_last_after_an_outage_is_left_alone(port: int) -> None:
+    clock = Clock()
+    health = Health("w1", clock)
+    with serve(health, port):
+        health.restarting("executor-3", "KafkaError: gone")
+        clock.now += TROUBLED_S - 10
+        health.running("executor-3")
+        clock.now += 20
+        assert page(port, "/healthz")[0] == 200
 
 
 def test_metrics_are_in_prometheus_form(health: Health, port: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.kafka import CLIENT_LOG
-from streams.logs import MAX_SAID, JsonFormatter, PlainFormatter, Repeats, configure, printable
+from streams.logs import MAX_SAID, JsonFormatter, PlainFormatter, Repeats, configure, configure_command, printable
 
 HOSTILE = 'a\n{"level":"error"}\x1b[2J\u2028\x85 "quoted" \\ é'
 
@@ -113,6 +113,16 @@ def test_libraries_are_heard_from_warnings_on() -> None:
     logging.getLogger("aiokafka.consumer").info("joined")
     logging.getLogger("faust.app").warning("lost")
     assert [json.loads(line)["message"] for line in pipe.getvalue().splitlines()] == ["lost"]
+
+
+def test_a_command_says_in_plain_lines_what_went_wrong_and_nothing_else() -> None:
+    pipe = io.StringIO()
+    configure_command(stream=pipe, secrets=["pa55word"])
+    logging.getLogger("quorum.desk").info("caught up")
+    for _ in range(50):
+        CLIENT_LOG.error("%s [%s] %s", "FAIL", "rdkafka#consumer-1", "pa55word refused\n")
+    (line,) = pipe.getvalue().splitlines()
+    assert line.endswith("ERROR    librdkafka: FAIL [rdkafka#consumer-1] *** refused\\n")
 
 
 def told(filtering: Repeats, name: str, after_s: float, message: str = "node %s is away") -> logging.LogRecord | None:

@@ -27,6 +27,10 @@ HEALTHY_S = 60.0
 """A part that has run for so long works: against a cluster that is away the clients give up in half the time."""
 TROUBLED_S = 120.0
 """A part that has been restarted for so long without ever working is the process's trouble."""
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+LONGEST_STREAK = 16
+"""Restarts in a row that are told apart: by then the pause is at its longest."""
 START_S = 10.0
 log = getLogger("quorum.health")
 
@@ -41,6 +45,8 @@ class Part(msgspec.Struct, frozen=True):
     restarts: int = 0
     troubled_since: float = 0.0
     """Unix time in s of the first restart after which it has not worked for a while; 0 where it works."""
+    streak: int = 0
+    """Restarts since then."""
 
     def works(self, now: float) -> bool:
         """Tell whether the part has run for long enough."""
@@ -71,10 +77,14 @@ class Health:
         """A part does its work."""
         self._set(part, "running")
 
-    def restarting(self, part: str, error: str) -> None:
-        """A part ended with `error` and will be started anew; this counts the restart."""
+    def restarting(self, part: str, error: str) -> float:
+        """A part ended with `error` and will be started anew; this counts the restart.
+
+        Gives the seconds to wait before: twice as long each time, and short again once the part has worked.
+        """
         self._set(part, "restarting", error, restarts=1)
         metrics.restarted(part)
+        return float(min(FIRST_PAUSE_S * 2 ** (self._parts[part].streak - 1), LONGEST_PAUSE_S))
 
     def failed(self, part: str, error: str) -> None:
         """A part ended with `error` and stays down: the worker is no longer healthy."""
@@ -100,10 +110,13 @@ class Health:
         now = self._clock()
         with self._lock:
             before = self._parts.get(part) or Part(state)
-            troubled_since = 0.0 if before.works(now) else before.troubled_since
+            works = before.works(now)
+            troubled_since, streak = (0.0, 0) if works else (before.troubled_since, before.streak)
             if restarts and not troubled_since:
                 troubled_since = now
-            self._parts[part] = Part(state, detail, now, before.restarts + restarts, troubled_since)
+            self._parts[part] = Part(
+                state, detail, now, before.restarts + restarts, troubled_since, min(streak + restarts, LONGEST_STREAK)
+            )
 
     def healthz(self) -> tuple[bool, dict[str, object]]:
         """Tell whether this process is worth keeping: no part has failed for good, none is restarted for ever."""

@@ -25,7 +25,7 @@ from streams.executor import PaperExecutor
 from streams.health import Health
 from streams.kafka import Kafka, partition_of
 from streams.lag import JournalLag
-from streams.membership import FIRST_PAUSE_S, LONGEST_PAUSE_S, Membership, Part
+from streams.membership import Membership, Part
 from streams.sequencer import Sequencer
 from streams.wire import JOURNAL, ORDERS
 
@@ -103,7 +103,6 @@ class Worker:
 
     def _keep(self, role: Role, make: Callable[[], Part], stopping: threading.Event) -> None:
         """Run a role, and again when it fails, until the worker is to stop."""
-        pause_s = FIRST_PAUSE_S
         self._health.starting(role)
         while not stopping.is_set():
             try:
@@ -111,10 +110,9 @@ class Worker:
                 self._health.running(role)
                 part.run(stopping)
             except (KafkaException, QuorumError, OSError) as error:
-                self._health.restarting(role, str(error))
+                pause_s = self._health.restarting(role, str(error))
                 log.warning("started anew", extra={"part": role, "error": str(error)})
                 stopping.wait(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except BaseException as error:
                 self._health.failed(role, f"{type(error).__name__}: {error}")
                 log.critical("failed", extra={"part": role}, exc_info=True)

@@ -19,8 +19,6 @@ from streams.health import Health
 from streams.kafka import Kafka
 
 POLL_S = 0.2
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 15.0
 log = getLogger("quorum.worker")
 
 
@@ -94,7 +92,7 @@ class Membership:
 
     def _keep(self, partition: int, stop: threading.Event) -> None:
         """Run a partition's part, and again when it fails, until it is to stop."""
-        name, pause_s = f"{self._group}-{partition}", FIRST_PAUSE_S
+        name = f"{self._group}-{partition}"
         while not stop.is_set():
             part = self._make(partition)
             try:
@@ -103,12 +101,11 @@ class Membership:
                     part.run(stop)
                 break
             except (KafkaException, QuorumError) as error:
-                self._health.restarting(name, str(error))
+                pause_s = self._health.restarting(name, str(error))
                 log.warning("started anew", extra={"part": name, "error": str(error)})
             except BaseException as error:
                 self._health.failed(name, f"{type(error).__name__}: {error}")
                 log.critical("failed", extra={"part": name}, exc_info=True)
                 raise
             stop.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._health.gone(name)

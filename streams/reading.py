@@ -20,7 +20,9 @@ RETRY_S = 0.1
 LEADERLESS = (Code.NOT_LEADER_FOR_PARTITION, Code.LEADER_NOT_AVAILABLE, Code.UNKNOWN_TOPIC_OR_PART)
 E = TypeVar("E", bound=Event)
 FIRST_LOOK = 64
-"""Offsets looked at first for the newest record; each further look goes eight times as far back."""
+"""Offsets looked at first for the newest record; each further look goes eight times as far back, up to MOST_LOOK."""
+MOST_LOOK = 4096
+"""Of so many records at once the largest blocks are held in memory."""
 
 
 def read_back(kafka: Kafka, topic: str, partition: int, start: int, end: int | None = None) -> Iterator[Message]:
@@ -77,4 +79,4 @@ def newest_first(kafka: Kafka, topic: str, partition: int, end: int | None = Non
     while high > low:
         start = max(low, high - look)
         yield list(read_back(kafka, topic, partition, start, high))
-        high, look = start, look * 8
+        high, look = start, min(look * 8, MOST_LOOK)

@@ -114,6 +114,16 @@ def test_a_part_that_is_restarted_for_ever_makes_the_worker_unhealthy(port: int)
         assert page(port, "/healthz")[0] == 200, "that trouble was over"
 
 
+def test_a_restart_waits_twice_as_long_each_time_until_the_part_has_worked() -> None:
+    clock = Clock()
+    health = Health("w1", clock)
+    pauses = [health.restarting("desk", "KafkaError: gone") for _ in range(30)]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * 25]
+    health.running("desk")
+    clock.now += HEALTHY_S
+    assert health.restarting("desk", "KafkaError: gone") == 0.5
+
+
 def test_a_part_whose_restart_hangs_makes_the_worker_unhealthy(port: int) -> None:
     clock = Clock()
     health = Health("w1", clock)

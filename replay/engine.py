@@ -149,7 +149,8 @@ class Engine:
             due, rank = self._next_due(self.desk.loud_due)
             until = due if rank < MARKET_RANK or due == NEVER else due + 1
             if times[lo] >= until:
-                self._serve()
+                mark = self.desk.due
+                self._serve(*((mark, CLOCK_RANK) if mark < due else (due, rank)))
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
             noted = self.desk.noted
@@ -198,9 +199,8 @@ class Engine:
             due, rank = self._horizon, PAUSE_RANK
         return due, rank
 
-    def _serve(self) -> None:
-        """Take the next thing that is not market data."""
-        due, rank = self._next_due(self.desk.due)
+    def _serve(self, due: int, rank: int) -> None:
+        """Take the next thing that is not market data, due at this time and of this rank."""
         if rank == PAUSE_RANK:
             self._horizon = self.pacer.horizon(due) if self.pacer is not None else NEVER
         elif rank == RANKS["fills"] and self.exchange.due == due:
@@ -216,8 +216,11 @@ class Engine:
             self._start(self._pending[0][0])
         self._horizon = NEVER
         last = self.desk.portfolio.state.due
-        while self._started and not self.stop and self._next_due(self.desk.due)[0] <= last:
-            self._serve()
+        while self._started and not self.stop:
+            due, rank = self._next_due(self.desk.due)
+            if due > last:
+                break
+            self._serve(due, rank)
         self._pending = [entry for entry in self._pending if TOPIC_OF[type(entry[3])] not in ARCHIVED]
         heapify(self._pending)
         while self._pending and not self.stop:

@@ -98,7 +98,7 @@ def watch(
     return hi
 
 
-class OpenTrade(msgspec.Struct, kw_only=True):
+class OpenTrade(msgspec.Struct, kw_only=True, gc=False):
     """A round trip so far: from flat, or from the other side, to the same."""
 
     side: int = 0

@@ -64,7 +64,7 @@ MAX_DONE = 256
 """Finished orders that are still remembered, for late events."""
 
 
-class Order(msgspec.Struct, kw_only=True):
+class Order(msgspec.Struct, kw_only=True, gc=False):
     """An order's life so far."""
 
     index: int

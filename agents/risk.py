@@ -195,7 +195,7 @@ class Risk(Agent[RiskState]):
         if denial is not None:
             return [*answers, self._reject(event, event.instrument, event.id, denial)]
         clamps: list[Clamp] = []
-        price, quantity = exact(event.price), ZERO
+        price, quantity = self._portfolio.exact_price(index, event.price), ZERO
         if wanted:
             quantity, denial = self._entry(event, index, price, clamps)
             if denial is not None and not held:
@@ -364,7 +364,7 @@ class Risk(Agent[RiskState]):
         index = sizing.index
         if self._portfolio.quantity(index) != sizing.held:
             return Denial("the position has changed since")
-        price = exact(self._features.state.rows.item(index, f.PRICE))
+        price = self._portfolio.exact_price(index, self._features.state.rows.item(index, f.PRICE))
         aim = sizing.aim()
         denial = self._denial(now, index, short=aim < ZERO, price=price)
         if denial is None:

@@ -368,7 +368,7 @@ class SimulatedExchange:
 
     def _end(self, order: Working) -> None:
         del self._state.orders[order.request.id]
-        self._working[order.index] = [o for o in self._working[order.index] if o is not order]
+        self._working[order.index].remove(order)
 
     def _next(self, draft: Event, order: Working, observed_at: int) -> Event:
         """Make the next event about a working order of its draft, observed no earlier than the one before."""

@@ -294,9 +294,10 @@ class Risk(Agent[RiskState]):
         age_s = (now - self._features.state.seen.item(index, f.SEEN_AT)) // NS_PER_S
         if age_s > limits.max_price_age_s:
             return Denial("stale price", "max_price_age_s", str(limits.max_price_age_s), str(age_s))
-        today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
-        if limits.max_orders_per_day is not None and today >= limits.max_orders_per_day:
-            return Denial("too many orders", "max_orders_per_day", str(limits.max_orders_per_day), str(today))
+        if limits.max_orders_per_day is not None:
+            today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
+            if today >= limits.max_orders_per_day:
+                return Denial("too many orders", "max_orders_per_day", str(limits.max_orders_per_day), str(today))
         return None
 
     def _halt(self, index: int, *, short: bool) -> Denial | None:

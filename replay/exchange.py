@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agents.agent import NEVER, pack, unpack
 from agents.frame import TRADE, Frame
 from agents.money import ZERO, add, exact, plain, subtract
-from replay.costs import Costs, against, refusal
+from replay.costs import Costs, against, refusal, undersized
 from replay.matching import (
     UNBOUNDED,
     Hit,
@@ -168,7 +168,7 @@ class SimulatedExchange:
         taken = Working(
             request=order,
             index=index,
-            level=float(price or 0),
+            level=float(price) if price else 0.0,
             active_at=active_at,
             ends_at=order.expires_at + 1 if order.expires_at else NEVER,
             open=order.quantity,
@@ -207,15 +207,18 @@ class SimulatedExchange:
         if order.expires_at and order.expires_at < active_at:
             return "expired on its way to the venue"
         instrument = self._instruments[index]
-        self._read()
-        reason = refusal(order, instrument, float(self._state.last_price[index]))
+        reason = refusal(order, instrument)
+        if not reason and instrument.min_notional and not order.reduce_only:
+            self._read()
+            reason = undersized(order, instrument, self._state.last_price.item(index))
         if reason:
             return reason
-        room = self._room(index, order)
-        if order.reduce_only and room <= ZERO:
+        if order.reduce_only and self._room(index, order) <= ZERO:
             return "no position to reduce"
-        if order.side == "sell" and not instrument.shortable and order.quantity > room:
-            return f"not shortable: sells {order.quantity}, holds {max(room, ZERO)}"
+        if order.side == "sell" and not instrument.shortable:
+            room = self._room(index, order)
+            if order.quantity > room:
+                return f"not shortable: sells {order.quantity}, holds {max(room, ZERO)}"
         return ""
 
     def _room(self, index: int, order: OrderRequested) -> Decimal:

@@ -86,7 +86,9 @@ class Agent(Generic[S]):
 
     def emit(self, kind: type[E], cause: Event, /, key: str = "", **fields: Any) -> E:  # noqa: ANN401
         """Make a derived event: its id follows from the cause, the book, this agent and the index of the answer."""
-        return self.signed(kind(id="", key=key or self.book.name, occurred_at=0, observed_at=0, **fields), cause)
+        fields["id"], fields["key"] = "", key or self.book.name
+        fields["occurred_at"] = fields["observed_at"] = 0
+        return self.signed(kind(**fields), cause)
 
     def signed(self, draft: E, cause: Event) -> E:
         """Make a derived event of a draft, which has its key and all that is its own. Cheaper than `emit`."""

@@ -28,7 +28,7 @@ from schemas.decisions import BreakerReset, BreakerTripped, ConsensusFailed, Con
 Rule = Literal["drawdown", "daily_loss", "losing_streak", "flash_move", "model_outage"]
 
 
-class OpenTrade(msgspec.Struct, kw_only=True):
+class OpenTrade(msgspec.Struct, kw_only=True, gc=False):
     """A round trip so far: from flat, or from the other side, to the same."""
 
     side: int = 0

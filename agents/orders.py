@@ -64,7 +64,7 @@ MAX_DONE = 256
 """Finished orders that are still remembered, for late events."""
 
 
-class Order(msgspec.Struct, kw_only=True):
+class Order(msgspec.Struct, kw_only=True, gc=False):
     """An order's life so far."""
 
     index: int
@@ -168,22 +168,17 @@ class Orders(Agent[OrdersState]):
 
     def _move(self, event: Event, order_id: str) -> Order | None:
         """Take a venue's event through the table; None where it breaks the table."""
-        state, kind = self.state, type(event)
-        order = state.working.get(order_id)
-        works = order is not None
-        if order is None:
-            order = state.done.get(order_id)
-            if order is None:
-                return None
-        status = TRANSITIONS.get((order.status, kind))
-        if status is None:
+        state = self.state
+        order = state.working.get(order_id) or state.done.get(order_id)
+        status = TRANSITIONS.get((order.status, type(event))) if order else None
+        if order is None or status is None:
             return None
         if type(event) is OrderFilled:
             order.filled = add(order.filled, event.quantity)
             if order.filled >= order.quantity:
                 status = "filled"
         order.status = status
-        if works and status in DONE:
+        if status in DONE and order_id in state.working:
             state.done[order_id] = state.working.pop(order_id)
             if order.role in MOVING:
                 self.busy[order.index] -= 1

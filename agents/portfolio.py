@@ -53,7 +53,7 @@ class Portfolio(Agent[PortfolioState]):
         self.every = book.mark_every_min * NS_PER_MIN
         """Time from one mark to the next."""
         self._multipliers = [float(instrument.multiplier) for instrument in book.instruments]
-        self._units = [(0.0, ZERO)] * len(positions)
+        self._prices = [(0.0, ZERO)] * len(positions)
         self.exposures: Floats = np.zeros(len(positions))
         """Quantity times multiplier as float64, for the kernels that watch equity."""
         self.cash_float = float(book.cash)
@@ -150,12 +150,16 @@ class Portfolio(Agent[PortfolioState]):
 
     def unit(self, index: int) -> Decimal:
         """Give the worth of a quantity of one at the last price; zero where no price is known."""
-        price = self._features.state.rows.item(index, f.PRICE)
-        known, unit = self._units[index]
+        price = self.exact_price(index, self._features.state.rows.item(index, f.PRICE))
+        return multiply(price, self.book.instruments[index].multiplier)
+
+    def exact_price(self, index: int, price: float) -> Decimal:
+        """Give a price of the book's `index`-th instrument as a decimal, made once while the price stands."""
+        known, decimal = self._prices[index]
         if price != known:
-            unit = multiply(exact(price), self.book.instruments[index].multiplier)
-            self._units[index] = price, unit
-        return unit
+            decimal = exact(price)
+            self._prices[index] = price, decimal
+        return decimal
 
     def notional(self, index: int) -> Decimal:
         """Give the signed notional of a position at the last price."""
@@ -165,8 +169,9 @@ class Portfolio(Agent[PortfolioState]):
     def equity(self) -> Decimal:
         """Give cash plus all positions at the last prices."""
         total = self.state.cash
-        for index in range(len(self.state.positions)):
-            total = add(total, self.notional(index))
+        for index, position in enumerate(self.state.positions):
+            if position.quantity:
+                total = add(total, multiply(position.quantity, self.unit(index)))
         return total
 
 

@@ -195,7 +195,7 @@ class Risk(Agent[RiskState]):
         if denial is not None:
             return [*answers, self._reject(event, event.instrument, event.id, denial)]
         clamps: list[Clamp] = []
-        price, quantity = exact(event.price), ZERO
+        price, quantity = self._portfolio.exact_price(index, event.price), ZERO
         if wanted:
             quantity, denial = self._entry(event, index, price, clamps)
             if denial is not None and not held:
@@ -294,9 +294,10 @@ class Risk(Agent[RiskState]):
         age_s = (now - self._features.state.seen.item(index, f.SEEN_AT)) // NS_PER_S
         if age_s > limits.max_price_age_s:
             return Denial("stale price", "max_price_age_s", str(limits.max_price_age_s), str(age_s))
-        today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
-        if limits.max_orders_per_day is not None and today >= limits.max_orders_per_day:
-            return Denial("too many orders", "max_orders_per_day", str(limits.max_orders_per_day), str(today))
+        if limits.max_orders_per_day is not None:
+            today = self.state.orders_today if now // NS_PER_DAY == self.state.day else 0
+            if today >= limits.max_orders_per_day:
+                return Denial("too many orders", "max_orders_per_day", str(limits.max_orders_per_day), str(today))
         return None
 
     def _halt(self, index: int, *, short: bool) -> Denial | None:
@@ -364,7 +365,7 @@ class Risk(Agent[RiskState]):
         index = sizing.index
         if self._portfolio.quantity(index) != sizing.held:
             return Denial("the position has changed since")
-        price = exact(self._features.state.rows.item(index, f.PRICE))
+        price = self._portfolio.exact_price(index, self._features.state.rows.item(index, f.PRICE))
         aim = sizing.aim()
         denial = self._denial(now, index, short=aim < ZERO, price=price)
         if denial is None:

@@ -83,27 +83,30 @@ def against(price: Decimal, side: Side, tick: Decimal) -> Decimal:
     return floor or tick
 
 
-def refusal(order: OrderRequested, instrument: Instrument, last_price: float) -> str:
-    """Say why the trading rules of an instrument refuse an order; empty where they allow it.
-
-    A market order is valued at `last_price`, float in quote units; where none was seen (0), its value is not checked.
-    """
+def refusal(order: OrderRequested, instrument: Instrument) -> str:
+    """Say why an order does not keep to the steps of an instrument; empty where it does."""
     quantity = order.quantity
     if quantity <= ZERO or remainder(quantity, instrument.lot_size):
         return f"quantity {quantity} is not a multiple of the lot size {instrument.lot_size}"
     name = _PRICE_FIELD[order.order_type]
-    if name:
-        price: Decimal | None = getattr(order, name)
-        if price is None:
-            return f"a {order.order_type} order needs a {name}"
-        if price <= ZERO or remainder(price, instrument.tick_size):
-            return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
-    else:
-        price = None
-    if order.reduce_only or not instrument.min_notional or (price is None and not last_price):
+    if not name:
         return ""
-    worth = exact(last_price) if price is None else price
-    notional = multiply(multiply(worth, quantity), instrument.multiplier)
-    if notional < instrument.min_notional:
+    price: Decimal | None = getattr(order, name)
+    if price is None:
+        return f"a {order.order_type} order needs a {name}"
+    if price <= ZERO or remainder(price, instrument.tick_size):
+        return f"{name} {price} is not a multiple of the tick size {instrument.tick_size}"
+    return ""
+
+
+def undersized(order: OrderRequested, instrument: Instrument, last_price: float) -> str:
+    """Say that an order's notional is below what an instrument asks for; empty where it is not.
+
+    A market order is valued at `last_price`, float in quote units; where none was seen (0), its value is not checked.
+    """
+    name = _PRICE_FIELD[order.order_type]
+    price: Decimal = getattr(order, name) if name else exact(last_price)
+    notional = multiply(multiply(price, order.quantity), instrument.multiplier)
+    if price and notional < instrument.min_notional:
         return f"notional {plain(notional)} is below the minimum of {instrument.min_notional}"
     return ""

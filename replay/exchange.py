@@ -19,7 +19,7 @@ from agents.frame import TRADE, Frame
 from agents.layout import UNBOUNDED, Watch
 from agents.money import ZERO, add, exact, plain, subtract
 from agents.scan import first_touch
-from replay.costs import Costs, against, refusal
+from replay.costs import Costs, against, refusal, undersized
 from replay.matching import (
     Hit,
     Moment,
@@ -173,7 +173,7 @@ class SimulatedExchange:
         taken = Working(
             request=order,
             index=index,
-            level=float(price or 0),
+            level=float(price) if price else 0.0,
             active_at=active_at,
             ends_at=order.expires_at + 1 if order.expires_at else NEVER,
             open=order.quantity,
@@ -212,15 +212,18 @@ class SimulatedExchange:
         if order.expires_at and order.expires_at < active_at:
             return "expired on its way to the venue"
         instrument = self._instruments[index]
-        self._read()
-        reason = refusal(order, instrument, float(self._state.last_price[index]))
+        reason = refusal(order, instrument)
+        if not reason and instrument.min_notional and not order.reduce_only:
+            self._read()
+            reason = undersized(order, instrument, self._state.last_price.item(index))
         if reason:
             return reason
-        room = self._room(index, order)
-        if order.reduce_only and room <= ZERO:
+        if order.reduce_only and self._room(index, order) <= ZERO:
             return "no position to reduce"
-        if order.side == "sell" and not instrument.shortable and order.quantity > room:
-            return f"not shortable: sells {order.quantity}, holds {max(room, ZERO)}"
+        if order.side == "sell" and not instrument.shortable:
+            room = self._room(index, order)
+            if order.quantity > room:
+                return f"not shortable: sells {order.quantity}, holds {max(room, ZERO)}"
         return ""
 
     def _room(self, index: int, order: OrderRequested) -> Decimal:
@@ -372,7 +375,7 @@ class SimulatedExchange:
 
     def _end(self, order: Working) -> None:
         del self._state.orders[order.request.id]
-        self._working[order.index] = [o for o in self._working[order.index] if o is not order]
+        self._working[order.index].remove(order)
 
     def _next(self, draft: Event, order: Working, observed_at: int) -> Event:
         """Make the next event about a working order of its draft, observed no earlier than the one before."""

@@ -20,7 +20,7 @@ from replay.costs import Liquidity
 from schemas.execution import OrderRequested, OrderType
 
 
-class Working(msgspec.Struct, kw_only=True):
+class Working(msgspec.Struct, kw_only=True, gc=False):
     """An order at the venue, or on its way there. It lives from `active_at` up to, not including, `ends_at`."""
 
     request: OrderRequested

@@ -9,7 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.money import exact, floor_to_step, percent_of, plain, to_cent, to_step
+from agents.money import (
+    CENT,
+    add,
+    divide,
+    exact,
+    floor_to_step,
+    magnitude,
+    multiply,
+    negative,
+    percent_of,
+    plain,
+    quantize,
+    remainder,
+    subtract,
+    to_cent,
+    to_step,
+)
 
 amounts = st.decimals(-(10**12), 10**12, places=8, allow_nan=False)
 steps = st.sampled_from([Decimal(s) for s in ("0.00000001", "0.001", "0.01", "0.25", "1", "5", "0.3", "7")])
@@ -85,6 +101,14 @@ def test_no_context_of_the_program_around_changes_a_digit(value: Decimal, step: 
             floor_to_step(value, step),
             to_cent(value),
             percent_of(value, exact(percent)),
+            add(value, step),
+            subtract(value, step),
+            multiply(value, step),
+            divide(value, step),
+            remainder(value, step),
+            negative(value),
+            magnitude(value),
+            quantize(value, CENT),
         )
         return [str(result) for result in (*results, exact(percent))]
 

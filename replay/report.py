@@ -24,7 +24,7 @@ from replay.evidence import Evidence, gather
 from replay.figures import Listed, figure
 from replay.log import JOURNAL
 from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS
-from replay.results import Results
+from replay.results import Results, Summary
 from replay.trades import RoundTrip
 from schemas.decisions import TradeProposed
 from schemas.texts import NewsPublished, TweetPosted
@@ -165,9 +165,19 @@ def _context(results: Results) -> dict[str, Any]:
         "texts": texts,
         "alerts": read_alerts(run),
         "commands": read_commands(run),
-        "verdicts": sum(model.verdicts for model in summary.models.values()),
-        "failures": sum(sum(model.failed.values()) for model in summary.models.values()),
-        "cost_usd": sum(model.cost_usd for model in summary.models.values()),
+        **_models(summary),
+    }
+
+
+def _models(summary: Summary) -> dict[str, Any]:
+    """Sum up what was asked, where the log tells."""
+    if summary.models is None:
+        return {}
+    models = summary.models.values()
+    return {
+        "verdicts": sum(model.verdicts for model in models),
+        "failures": sum(sum(model.failed.values()) for model in models),
+        "cost_usd": sum(model.cost_usd for model in models),
     }
 
 

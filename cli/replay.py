@@ -60,21 +60,24 @@ def replay(
 
     Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
     """
-    from cli.books import archive_of, load_book
-    from replay.run import Settings
+    from replay.collector import collector_paused
 
-    start_ns, end_ns = parse_span(start, end)
-    read = load_book(book)
-    settings = Settings(
-        archive=archive_of(read, book, archive),
-        out=out or Path("runs") / read.name,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        verdicts=verdicts,
-        speed=parse_speed(speed),
-        report=report,
-        log=log,
-    )
+    with collector_paused():
+        from cli.books import archive_of, load_book
+        from replay.run import Settings
+
+        start_ns, end_ns = parse_span(start, end)
+        read = load_book(book)
+        settings = Settings(
+            archive=archive_of(read, book, archive),
+            out=out or Path("runs") / read.name,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            verdicts=verdicts,
+            speed=parse_speed(speed),
+            report=report,
+            log=log,
+        )
     if engine == "kafka" and log != "full":
         raise BookError(f"--engine kafka keeps the full log; give it without --log {log}")
     interrupted = _rehearse(read, settings, as_json) if engine == "kafka" else run_replay(read, settings, as_json)

@@ -5,12 +5,10 @@ Whatever ends a run, its log is closed and can be checked and audited; a run tha
 
 from __future__ import annotations
 
-import gc
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from heapq import merge
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +20,7 @@ from agents.frame import BAR, TRADE, Frame
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
 from replay.cassette import RecordedVerdicts
+from replay.collector import collector_paused
 from replay.engine import RANKS, Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
@@ -95,7 +94,8 @@ class Run:
         too, and the folder holds no figures.
         """
         try:
-            return self._run(on_progress)
+            with collector_paused():
+                return self._run(on_progress)
         except OSError as error:
             path, reason = error.filename or self.settings.out, error.strerror or error
             raise ArchiveError(f"{path}: cannot be written: {reason}") from None
@@ -115,10 +115,9 @@ class Run:
         if settings.speed is not None:
             engine.pacer = WallPacer(settings.speed, show)
         try:
-            with collector_paused():
-                for frame in engine.run(self._frames(), archived_inputs(source)):
-                    prices.take(frame, engine.now)
-                    show()
+            for frame in engine.run(self._frames(), archived_inputs(source)):
+                prices.take(frame, engine.now)
+                show()
         except StoppedError as error:
             log.derived(_failure(self.book, engine, error))
             raise
@@ -188,18 +187,6 @@ class Run:
 def archived_inputs(source: Archive) -> Iterator[Event]:
     """Merge an archive's texts and commands into the order of the journal."""
     return merge(source.control(), source.texts(), key=lambda event: (event.observed_at, RANKS[TOPIC_OF[type(event)]]))
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector still: a run drops next to nothing in cycles, and each look goes over all it holds."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _timing(engine: Engine, replayed_s: float) -> dict[str, object]:

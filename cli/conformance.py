@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -99,6 +98,8 @@ def _amount(option: str, text: str, *, above: bool = False) -> Decimal:
 @contextmanager
 def _topics() -> Iterator[Kafka]:
     """Give topics to play on; those whose namespace is made up here are removed again."""
+    import secrets
+
     from msgspec import structs
 
     from cli.cluster import cluster

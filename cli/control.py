@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,6 +116,8 @@ def decline(
 
 def _envelope(book: str, verb: str, operator: str) -> dict[str, Any]:
     """Give the fields that all commands share."""
+    import getpass
+
     now = time.time_ns()
     who = operator or getpass.getuser()
     return {"id": f"{who}/{verb}/{now}", "key": book, "occurred_at": now, "observed_at": now, "operator": who}

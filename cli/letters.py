@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.base import NS_PER_S
 from schemas.errors import QuorumError
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ def show(
 
 def line_of(letter: RecordRefused) -> str:
     """Say in one line when a record was refused, where it stood, and why."""
+    from schemas.base import NS_PER_S
     from streams.logs import printable
 
     at = datetime.fromtimestamp(letter.observed_at // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from replay.results import Summary
+from replay.log import NOT_AUDITABLE
+from replay.results import Summary, Unlogged
 from replay.run import Progress as Reached
 from schemas.base import NS_PER_S
 
@@ -51,8 +52,34 @@ def replay_progress() -> Iterator[Callable[[Reached], None]]:
         yield show
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: Summary | Unlogged) -> None:
     """Print the figures that one looks for first."""
+    console = Console()
+    console.print(f"{summary.book}, {summary.start} to {summary.end}", highlight=False, soft_wrap=True)
+    if isinstance(summary, Unlogged):
+        console.print(
+            f"{summary.start_equity:,.2f} became {summary.end_equity:,.2f} {summary.currency};"
+            f" {summary.orders:,} orders, {summary.fills:,} fills",
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        console.print(_table(summary))
+    if summary.interrupted:
+        console.print("[bold]Partial: the run was interrupted.[/bold]")
+    timing = summary.timing
+    digest = summary.log_sha256 and f", log_sha256 {summary.log_sha256}"
+    console.print(
+        f"{summary.run['journal_entries']:,} events in {timing['replayed_s']} s"
+        f" ({timing['events_per_s']:,} events/s){digest}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if summary.log != "full":
+        console.print(f"{NOT_AUDITABLE[summary.log].capitalize()}.", highlight=False, soft_wrap=True)
+
+
+def _table(summary: Summary) -> Table:
     table = Table()
     table.add_column("")
     table.add_column("this book", justify="right")
@@ -61,18 +88,7 @@ def print_summary(summary: Summary) -> None:
         table.add_row(label, _number(summary.metrics.get(name)), _number(summary.buy_and_hold.get(name)))
     for name in ("trades", "win_rate_pct", "profit_factor", "fees_paid"):
         table.add_row(name.replace("_pct", " %").replace("_", " "), _number(summary.metrics.get(name)), "")
-    console = Console()
-    console.print(f"{summary.book}, {summary.start} to {summary.end}", highlight=False, soft_wrap=True)
-    console.print(table)
-    if summary.interrupted:
-        console.print("[bold]Partial: the run was interrupted.[/bold]")
-    timing = summary.timing
-    console.print(
-        f"{summary.run['journal_entries']:,} events in {timing['replayed_s']} s"
-        f" ({timing['events_per_s']:,} events/s), log_sha256 {summary.log_sha256}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    return table
 
 
 def _number(value: float | None) -> str:

@@ -14,7 +14,7 @@ import typer
 from schemas.errors import ArchiveError, BookError
 
 if TYPE_CHECKING:
-    from replay.results import Summary
+    from replay.results import Summary, Unlogged
     from replay.run import Settings
     from schemas.book import Book
 
@@ -42,6 +42,10 @@ def replay(
         Path | None, typer.Option(help="Answer questions from this run's folder or archive first.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    log: Annotated[
+        Literal["full", "decisions", "none"],
+        typer.Option(help="decisions: no questions and answers; none: no log, no report. Neither can be audited."),
+    ] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
     engine: Annotated[
         Literal["local", "kafka"],
@@ -56,20 +60,26 @@ def replay(
 
     Example: quorum replay examples/btc.yaml --from 2024-01-02 --out runs/btc
     """
-    from cli.books import archive_of, load_book
-    from replay.run import Settings
+    from replay.collector import collector_paused
 
-    start_ns, end_ns = parse_span(start, end)
-    read = load_book(book)
-    settings = Settings(
-        archive=archive_of(read, book, archive),
-        out=out or Path("runs") / read.name,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        verdicts=verdicts,
-        speed=parse_speed(speed),
-        report=report,
-    )
+    with collector_paused():
+        from cli.books import archive_of, load_book
+        from replay.run import Settings
+
+        start_ns, end_ns = parse_span(start, end)
+        read = load_book(book)
+        settings = Settings(
+            archive=archive_of(read, book, archive),
+            out=out or Path("runs") / read.name,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            verdicts=verdicts,
+            speed=parse_speed(speed),
+            report=report,
+            log=log,
+        )
+    if engine == "kafka" and log != "full":
+        raise BookError(f"--engine kafka keeps the full log; give it without --log {log}")
     interrupted = _rehearse(read, settings, as_json) if engine == "kafka" else run_replay(read, settings, as_json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -121,14 +131,16 @@ def run_replay(book: Book, settings: Settings, as_json: bool = False) -> bool:
     return summary.interrupted
 
 
-def _print(summary: Summary, out: Path, report: bool, as_json: bool) -> None:
+def _print(summary: Summary | Unlogged, out: Path, report: bool, as_json: bool) -> None:
     from cli.progress import print_summary
+    from replay.results import Unlogged
 
     if as_json:
         sys.stdout.write((out / "summary.json").read_text())
         return
     print_summary(summary)
-    sys.stdout.write(f"{out / 'report.html' if report else out / 'summary.json'}\n")
+    has_report = report and not isinstance(summary, Unlogged)
+    sys.stdout.write(f"{out / 'report.html' if has_report else out / 'summary.json'}\n")
 
 
 def audit(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.base import NS_PER_S
-
 if TYPE_CHECKING:
     from streams.overview import BookView, Overview
 
@@ -61,6 +59,8 @@ def document(overview: Overview, now: int) -> dict[str, object]:
 
 def _book(overview: Overview, view: BookView, now: int) -> dict[str, object]:
     import msgspec
+
+    from schemas.base import NS_PER_S
 
     return {
         "book": view.book,

@@ -58,7 +58,7 @@ def sweep(
     from cli.replay import parse_span
     from replay.sweep import Sources, settings_of
     from replay.sweep import sweep as run_sweep
-    from replay.sweep_page import write_page, write_table
+    from replay.sweep_page import write_sweep_page, write_table
 
     start_ns, end_ns = parse_span(start, end)
     settings = settings_of(dict(map(parse_vary, vary)))
@@ -75,7 +75,7 @@ def sweep(
         running.close()
     folder.mkdir(parents=True, exist_ok=True)
     write_table(outcomes, folder / "sweep.csv")
-    write_page(read, outcomes, folder / "sweep.html")
+    write_sweep_page(read, outcomes, folder / "sweep.html")
     _print(outcomes)
     sys.stdout.write(f"{folder / 'sweep.html'}\n")
     if interrupted:

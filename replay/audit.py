@@ -17,7 +17,8 @@ import numpy as np
 
 from agents.frame import Frame
 from agents.pipeline import Desk
-from replay.log import DERIVED_TOPICS, JOURNAL
+from replay.log import DERIVED_TOPICS, JOURNAL, NOT_AUDITABLE
+from replay.rundir import RunDir
 from schemas.base import Event
 from schemas.book import Book
 from schemas.codec import decode, encode
@@ -82,7 +83,13 @@ def _shown(line: bytes) -> str:
 
 
 def audit(run_dir: Path, frames: Iterable[Frame], book: Book) -> Audited:
-    """Rebuild a run. Raises DivergedError at the first difference, ArchiveError where the log cannot be read."""
+    """Rebuild a run.
+
+    Raises DivergedError at the first difference, ArchiveError where the log cannot be read or was not kept in full.
+    """
+    kept = RunDir(run_dir).kept()
+    if kept != "full":
+        raise ArchiveError(f"{run_dir}: {NOT_AUDITABLE[kept]}; replay the book with --log full")
     desk = Desk(book)
     with ExitStack() as opened:
         journal = opened.enter_context(closing(_journal(run_dir / "log" / f"{JOURNAL}.jsonl")))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from agents.money import CONTEXT
 from replay.curves import drawdowns
 from replay.report import write_report
-from replay.results import Results, Summary, read_results
+from replay.results import Ended, Results, Summary, read_results
 from replay.rundir import RunDir
 from schemas.codec import encode
 
@@ -29,10 +29,15 @@ def finish(run_dir: Path, facts: dict[str, object], *, report: bool = True) -> S
     with localcontext(CONTEXT):
         results = read_results(RunDir(run_dir), facts)
         _write_equity(run_dir / "equity.parquet", results)
-        (run_dir / "summary.json").write_bytes(msgspec.json.format(encode(results.summary), indent=2) + b"\n")
+        write_summary(results.summary, run_dir)
         if report:
             write_report(results, run_dir / "report.html")
     return results.summary
+
+
+def write_summary(summary: Ended, run_dir: Path) -> None:
+    """Write `summary.json`."""
+    (run_dir / "summary.json").write_bytes(msgspec.json.format(encode(summary), indent=2) + b"\n")
 
 
 def _write_equity(path: Path, results: Results) -> None:

@@ -6,16 +6,21 @@ element, and the page's policy lets only its own two scripts run and loads nothi
 
 from __future__ import annotations
 
+import os
+import sys
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
+from pkgutil import get_data
 from typing import Any, NamedTuple
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from replay import formats
 from replay.curves import monthly_returns
@@ -24,12 +29,15 @@ from replay.evidence import Evidence, gather
 from replay.figures import Listed, figure
 from replay.log import JOURNAL
 from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS
-from replay.results import Results
+from replay.results import Results, Summary
 from replay.trades import RoundTrip
 from schemas.decisions import TradeProposed
 from schemas.texts import NewsPublished, TweetPosted
 from schemas.verdicts import InstructionPart, PricePart, TextPart
 
+TEMPLATES = Path(__file__).parent / "templates"
+PLOTLY_PLACE = Markup("<plotly.js>")
+"""Stands for megabytes of script until the page is bytes; text from outside is escaped, so it cannot hold this."""
 TRADES_LISTED = 75
 """First, last and largest round trips that a report lists, of each."""
 TRADES_MARKED = 1_000
@@ -54,30 +62,42 @@ class Explained(NamedTuple):
 
 def write_report(results: Results, path: Path) -> None:
     """Write the report of a run."""
+    trades = numbered_trades(results)
+    listed = [trades[i] for i in chosen([trade.trip for trade in trades])]
+    marked = trades if len(trades) <= TRADES_MARKED else listed
+    context = {
+        **_context(results),
+        "trades": _explained(results, listed),
+        "trades_total": len(trades),
+        "trades_marked": len(marked),
+    }
+    write_page("report", path, figure(results, marked), context)
+
+
+def write_page(name: str, path: Path, chart: dict[str, Any], context: dict[str, Any]) -> None:
+    """Write a page of template `name`.html with its script `name`.js; it works offline, and draws `chart`."""
     environment = Environment(
         loader=PackageLoader("replay", "templates"),
+        bytecode_cache=CompiledTemplates(TEMPLATES / "__pycache__"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
-    environment.tests |= {name: _is_part(part) for name, part in _PARTS.items()}
-    trades = numbered_trades(results)
-    listed = [trades[i] for i in chosen([trade.trip for trade in trades])]
-    marked = trades if len(trades) <= TRADES_MARKED else listed
-    scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": asset("report.js")}
-    page = environment.get_template("report.html").render(
-        **_context(results),
-        trades=_explained(results, listed),
-        trades_total=len(trades),
-        trades_marked=len(marked),
-        policy=policy(scripts.values()),
-        css=Markup(asset("report.css")),  # noqa: S704 - ours
-        scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704 - ours and plotly's
-        chart=script_json(figure(results, marked)),
+    environment.filters |= {filter_: getattr(formats, filter_) for filter_ in _FILTERS}
+    environment.tests |= {test: _is_part(part) for test, part in _PARTS.items()}
+    plotly, script = _plotly(), _asset(f"{name}.js")
+    page = environment.get_template(f"{name}.html").render(
+        **context,
+        policy=_policy(plotly, script.encode()),
+        css=Markup(_asset("report.css")),  # noqa: S704 - ours
+        plotly=PLOTLY_PLACE,
+        script=Markup(script),  # noqa: S704 - ours
+        chart=script_json(chart),
     )
-    path.write_text(page, encoding="utf-8", newline="\n")
+    before, after = page.encode().split(PLOTLY_PLACE.encode())
+    with path.open("wb") as file:
+        file.writelines((before, plotly, after))
 
 
 _FILTERS = ("number", "signed", "percent", "price", "span", "days", "moment", "day", "measured")
@@ -92,9 +112,41 @@ def _is_part(part: type[msgspec.Struct]) -> Any:  # noqa: ANN401 - jinja's own t
     return lambda value: isinstance(value, part)
 
 
-def asset(name: str) -> str:
-    """Read a file of the templates' folder."""
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+class CompiledTemplates(BytecodeCache):
+    """Keeps compiled templates as Python keeps compiled modules: beside them, if it may write there.
+
+    Compiling them takes longer than all else in a small report. They are compiled again where they, or this file with
+    the environment's options, have changed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, bucket: Bucket) -> Path:
+        return self.folder / f"{bucket.key}.{sys.implementation.cache_tag}.jinja"
+
+    def get_source_checksum(self, source: str) -> str:
+        """Give the digest of all that a compiled template is made from."""
+        return sha256(Path(__file__).read_bytes() + source.encode()).hexdigest()
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Read a compiled template; where there is none of this very source, the bucket stays empty."""
+        with suppress(OSError, EOFError, UnpicklingError), self._path(bucket).open("rb") as file:
+            bucket.load_bytecode(file)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Write a compiled template, whole or not at all."""
+        if sys.dont_write_bytecode:
+            return
+        part = self._path(bucket).with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            self.folder.mkdir(exist_ok=True)
+            part.write_bytes(bucket.bytecode_to_string())
+            part.replace(self._path(bucket))
 
 
 def script_json(value: object) -> Markup:
@@ -105,9 +157,16 @@ def script_json(value: object) -> Markup:
     return Markup(text)  # noqa: S704 - made harmless above
 
 
-def policy(scripts: Any) -> str:  # noqa: ANN401 - a dict's values
-    """Give a page's content policy: these scripts run, and nothing is loaded from anywhere."""
-    hashes = " ".join(f"'sha256-{b64encode(sha256(s.encode()).digest()).decode()}'" for s in scripts)
+def _plotly() -> bytes:
+    """Give plotly.js, with the line ends that a browser hashes."""
+    script = get_data("plotly", "package_data/plotly.min.js")
+    if script is None:
+        raise FileNotFoundError("plotly.min.js")
+    return script.replace(b"\r\n", b"\n")
+
+
+def _policy(*scripts: bytes) -> str:
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -167,9 +226,19 @@ def _context(results: Results) -> dict[str, Any]:
         "texts": texts,
         "alerts": read_alerts(run),
         "commands": read_commands(run),
-        "verdicts": sum(model.verdicts for model in summary.models.values()),
-        "failures": sum(sum(model.failed.values()) for model in summary.models.values()),
-        "cost_usd": sum(model.cost_usd for model in summary.models.values()),
+        **_models(summary),
+    }
+
+
+def _models(summary: Summary) -> dict[str, Any]:
+    """Sum up what was asked, where the log tells."""
+    if summary.models is None:
+        return {}
+    models = summary.models.values()
+    return {
+        "verdicts": sum(model.verdicts for model in models),
+        "failures": sum(sum(model.failed.values()) for model in models),
+        "cost_usd": sum(model.cost_usd for model in models),
     }
 
 

@@ -22,7 +22,7 @@ from replay.decisions import (
     read_signals,
 )
 from replay.evidence import Reasons
-from replay.log import JOURNAL
+from replay.log import JOURNAL, Kept
 from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS, measure
 from replay.rundir import Prices, RunDir
 from replay.trades import Ledger, TradesCsv, iso, read_fills
@@ -33,6 +33,7 @@ from schemas.control import ClockTicked
 from schemas.errors import ArchiveError
 
 Values = dict[str, float | None]
+NO_EVENT = "the run saw no event, so there is nothing to report"
 
 
 class DrawdownSpan(msgspec.Struct, kw_only=True):
@@ -43,8 +44,8 @@ class DrawdownSpan(msgspec.Struct, kw_only=True):
     recovered_at: str | None
 
 
-class Summary(msgspec.Struct, kw_only=True):
-    """What `summary.json` holds. All of it follows from the log and the archive, except `timing`."""
+class Ended(msgspec.Struct, kw_only=True):
+    """How a run ended."""
 
     book: str
     currency: str
@@ -54,17 +55,37 @@ class Summary(msgspec.Struct, kw_only=True):
     days: float
     interrupted: bool
     """True where the run was stopped before its end: all figures are of the part that ran."""
+    log: Kept
+    """What of the log was kept; only a full one can be audited."""
     log_sha256: str
+    """Empty where no log was kept."""
     start_equity: float
     end_equity: float
+
+
+class Unlogged(Ended, kw_only=True):
+    """What `summary.json` holds of a run that kept no log: what the host knew at its end."""
+
+    orders: int
+    fills: int
+    run: dict[str, object]
+    timing: dict[str, object]
+
+
+class Summary(Ended, kw_only=True):
+    """What `summary.json` holds. All of it follows from the log and the archive, except `timing`.
+
+    What a log of decisions cannot tell is null: `models`, `questions` and `texts`.
+    """
+
     open_trades: int
     """Round trips that no fill has closed; the measures of trades leave them out."""
     metrics: Values
     buy_and_hold: Values
     max_drawdown: DrawdownSpan | None
-    models: dict[str, ModelRecord]
-    questions: QuestionRecord
-    texts: TextRecord
+    models: dict[str, ModelRecord] | None
+    questions: QuestionRecord | None
+    texts: TextRecord | None
     risk: RiskRecord
     run: dict[str, object]
     """What the host says of the run: inputs, events, versions."""
@@ -103,9 +124,12 @@ class Results(NamedTuple):
 
 
 def read_results(run: RunDir, facts: dict[str, object]) -> Results:
-    """Read a run, write its `trades.csv` on the way, and measure it."""
-    book, prices = run.book(), run.prices()
-    marks = _read_marks(run, book, prices)
+    """Read a run, write its `trades.csv` on the way, and measure it.
+
+    Of a run that kept its decisions alone, the host's `facts` tell `started_at`, in ns.
+    """
+    book, prices, facts, kept = run.book(), run.prices(), dict(facts), run.kept()
+    marks = _read_marks(run, book, prices, facts.pop("started_at", None))
     reasons = Reasons.read(run, {position.order for position in run.events("portfolio", PositionChanged)})
     ledger = _read_ledger(run, book, prices, reasons)
     instruments = tuple(instrument.id for instrument in book.instruments)
@@ -116,15 +140,15 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
     orders = run.counts("orders").get("OrderRequested", 0)
     activity = ledger.activity(marks.equity, marks.gross_exposure, orders, start, end)
     deepest = deepest_drawdown(marks.times, marks.equity)
-    facts = dict(facts)
     summary = Summary(
         book=book.name,
         currency=book.currency,
         instruments=instruments,
         start=iso(start),
         end=iso(end),
-        days=round((end - start) / NS_PER_DAY, 6),
+        days=days(start, end),
         interrupted=bool(facts.pop("interrupted", False)),
+        log=kept,
         log_sha256=str(facts.pop("log_sha256", "")),
         start_equity=float(marks.equity[0]),
         end_equity=float(marks.equity[-1]),
@@ -137,14 +161,19 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
             trough_at=iso(deepest.trough_at),
             recovered_at=None if deepest.recovered_at is None else iso(deepest.recovered_at),
         ),
-        models=read_models(run),
-        questions=signals.questions,
-        texts=signals.texts,
+        models=read_models(run) if kept == "full" else None,
+        questions=signals.questions if kept == "full" else None,
+        texts=signals.texts if kept == "full" else None,
         risk=rulings.record,
         timing=dict(facts.pop("timing", {})),  # type: ignore[call-overload] # the host gives a dict
         run=facts,
     )
     return Results(run, book, prices, marks, held, curve, ledger, reasons, signals, rulings, summary)
+
+
+def days(start: int, end: int) -> float:
+    """Give the time between two times in ns, in days."""
+    return round((end - start) / NS_PER_DAY, 6)
 
 
 def _curve(book: Book, prices: Prices, times: Ints, values: Floats) -> Curve:
@@ -159,13 +188,13 @@ def curve_of(book: Book, priced_days: Ints, times: Ints, values: Floats) -> Curv
     return Curve(times, values, daily_returns(times, values, periods, priced_days), periods)
 
 
-def _read_marks(run: RunDir, book: Book, prices: Prices) -> Marks:
+def _read_marks(run: RunDir, book: Book, prices: Prices, started_at: object) -> Marks:
     """Read the marks since the first price."""
-    clock = next(run.events(JOURNAL, ClockTicked), None)
-    if clock is None:
-        raise ArchiveError(f"{run.root}: the run saw no event, so there is nothing to report")
+    first = next((clock.observed_at for clock in run.events(JOURNAL, ClockTicked)), started_at)
+    if not isinstance(first, int):
+        raise ArchiveError(f"{run.root}: {NO_EVENT}")
     first_price = min((int(at[0]) for at, _ in prices.values()), default=0)
-    return marks_of(run.events("portfolio", EquityMarked), book, clock.observed_at, first_price)
+    return marks_of(run.events("portfolio", EquityMarked), book, first, first_price)
 
 
 def marks_of(marks: Iterable[EquityMarked], book: Book, first_clock: int, first_price: int) -> Marks:

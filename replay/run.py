@@ -20,20 +20,23 @@ from agents.frame import BAR, TRADE, Frame
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
 from replay.cassette import RecordedVerdicts
+from replay.collector import collector_paused
 from replay.engine import RANKS, Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
-from replay.log import FileLog
-from replay.outputs import finish
+from replay.log import DecisionLog, Kept, NoLog, open_log
+from replay.outputs import finish, write_summary
 from replay.pace import WallPacer
 from replay.prices import PriceSampler
-from replay.results import Summary
+from replay.results import NO_EVENT, Summary, Unlogged, days
 from replay.rundir import BOOK, clear
 from replay.sources import Archive, open_archive
+from replay.trades import iso
 from schemas.base import NS_PER_S, Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import ArchiveError, StoppedError
+from schemas.execution import OrderFilled, OrderRequested
 from schemas.operations import ProcessingFailed
 from schemas.topics import TOPIC_OF
 
@@ -50,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     """Times real time; None is as fast as the machine can."""
     report: bool = True
+    """Write `report.html`; a run that keeps no log has none."""
+    log: Kept = "full"
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -80,7 +85,7 @@ class Run:
         if self.engine is not None:
             self.engine.stop = True
 
-    def run(self, on_progress: Callable[[Progress], None]) -> Summary:
+    def run(self, on_progress: Callable[[Progress], None]) -> Summary | Unlogged:
         """Replay to the end, or to `stop`, and write the folder.
 
         An earlier run in that folder is replaced. Raises ArchiveError where the folder holds anything else, or
@@ -89,17 +94,18 @@ class Run:
         too, and the folder holds no figures.
         """
         try:
-            return self._run(on_progress)
+            with collector_paused():
+                return self._run(on_progress)
         except OSError as error:
             path, reason = error.filename or self.settings.out, error.strerror or error
             raise ArchiveError(f"{path}: cannot be written: {reason}") from None
 
-    def _run(self, on_progress: Callable[[Progress], None]) -> Summary:
+    def _run(self, on_progress: Callable[[Progress], None]) -> Summary | Unlogged:
         began = time.perf_counter()
         settings, source = self.settings, self._source
         clear(settings.out)
         (settings.out / BOOK).write_bytes(msgspec.json.format(encode(self.book), indent=2) + b"\n")
-        log, prices = FileLog(settings.out), PriceSampler(self.book)
+        log, prices = open_log(settings.out, settings.log), PriceSampler(self.book)
         engine = self.engine = Engine(Desk(self.book), SimulatedExchange(self.book), self._gateway, log)
         engine.stop = self._stopped
 
@@ -117,9 +123,16 @@ class Run:
             raise
         finally:
             log_sha256 = log.close()
+        if isinstance(log, NoLog):
+            summary = self._unlogged(engine, log, time.perf_counter() - began)
+            write_summary(summary, settings.out)
+            return summary
         prices.write(settings.out / "prices.parquet")
-        replayed_s = time.perf_counter() - began
-        return self._finish(engine, log_sha256, replayed_s)
+        timing = _timing(engine, time.perf_counter() - began)
+        facts = {"interrupted": engine.stop, "log_sha256": log_sha256, **self._facts(engine), "timing": timing}
+        if isinstance(log, DecisionLog):
+            facts["started_at"] = log.started_at
+        return finish(settings.out, facts, report=settings.report)
 
     def _frames(self) -> Iterator[Frame]:
         """Give the archive's frames. Raises ArchiveError where its bars are not of the book's length."""
@@ -138,29 +151,52 @@ class Run:
                 " average would ever move; set it to the length of the bars"
             )
 
-    def _finish(self, engine: Engine, log_sha256: str, replayed_s: float) -> Summary:
-        facts: dict[str, object] = {
-            "interrupted": engine.stop,
-            "log_sha256": log_sha256,
+    def _facts(self, engine: Engine) -> dict[str, object]:
+        """Say what went in."""
+        return {
             "market_events": engine.rows,
             "journal_entries": engine.seq,
             "coverage": self._gateway.coverage,
             "archive": self._source.inputs(),
             "doubles_dropped": self._source.dropped,
-            "timing": {
-                "replayed_s": round(replayed_s, 3),
-                "events_per_s": round(engine.seq / replayed_s),
-                "peak_rss_mb": round(_peak_rss_mb()),
-                "python": sys.version.split()[0],
-                "quorum": version("quorum"),
-            },
         }
-        return finish(self.settings.out, facts, report=self.settings.report)
+
+    def _unlogged(self, engine: Engine, log: NoLog, replayed_s: float) -> Unlogged:
+        """Sum up what is known without a log."""
+        if log.started_at is None:
+            raise ArchiveError(f"{self.settings.out}: {NO_EVENT}")
+        return Unlogged(
+            book=self.book.name,
+            currency=self.book.currency,
+            instruments=tuple(instrument.id for instrument in self.book.instruments),
+            start=iso(log.started_at),
+            end=iso(engine.now),
+            days=days(log.started_at, engine.now),
+            interrupted=engine.stop,
+            log="none",
+            log_sha256="",
+            start_equity=float(self.book.cash),
+            end_equity=float(engine.desk.portfolio.equity()),
+            orders=log.counts[OrderRequested],
+            fills=log.counts[OrderFilled],
+            run=self._facts(engine),
+            timing=_timing(engine, replayed_s),
+        )
 
 
 def archived_inputs(source: Archive) -> Iterator[Event]:
     """Merge an archive's texts and commands into the order of the journal."""
     return merge(source.control(), source.texts(), key=lambda event: (event.observed_at, RANKS[TOPIC_OF[type(event)]]))
+
+
+def _timing(engine: Engine, replayed_s: float) -> dict[str, object]:
+    return {
+        "replayed_s": round(replayed_s, 3),
+        "events_per_s": round(engine.seq / replayed_s),
+        "peak_rss_mb": round(_peak_rss_mb()),
+        "python": sys.version.split()[0],
+        "quorum": version("quorum"),
+    }
 
 
 def _peak_rss_mb() -> float:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from replay.log import DECISION_INPUTS, JOURNAL, Kept
 from schemas.base import Event
 from schemas.book import Book
 from schemas.errors import ArchiveError
@@ -66,8 +67,18 @@ class RunDir:
         except (OSError, msgspec.MsgspecError) as error:
             raise ArchiveError(f"{path}: not the book of a run: {error}") from None
 
+    def kept(self) -> Kept:
+        """Tell what the run's log holds, by its files; a log from which some were taken away is no smaller log."""
+        names = {path.stem for path in (self.root / "log").glob("*.jsonl")}
+        if not names:
+            return "none"
+        return "full" if JOURNAL in names or not names.issuperset(DECISION_INPUTS) else "decisions"
+
     def events(self, topic: str, *types: type[E]) -> Iterator[E]:
-        """Give the events of these types in `log/TOPIC.jsonl`, in order; none where there is no such file."""
+        """Give the events of these types in `log/TOPIC.jsonl`, in order; none where there is no such file.
+
+        A log of decisions has no journal: the inputs that it keeps are read instead, those of one topic in order.
+        """
         heads = _heads(types)
         yield from self._decoded(topic, types, (line for line in self._lines(topic) if line.startswith(heads)))
 
@@ -104,12 +115,13 @@ class RunDir:
         }
 
     def _lines(self, topic: str) -> Iterator[bytes]:
-        path = self.root / "log" / f"{topic}.jsonl"
         if not (self.root / "log").is_dir():
             raise ArchiveError(f"{self.root}: holds no log/ folder, so it is not the folder of a run")
-        if path.exists():
-            with path.open("rb") as file:
-                yield from file
+        for name in DECISION_INPUTS if topic == JOURNAL and self.kept() == "decisions" else (topic,):
+            path = self.root / "log" / f"{name}.jsonl"
+            if path.exists():
+                with path.open("rb") as file:
+                    yield from file
 
     def _decoded(self, topic: str, types: tuple[type[E], ...], lines: Iterable[bytes]) -> Iterator[E]:
         decoder = cast("msgspec.json.Decoder[E]", msgspec.json.Decoder(cast("Any", reduce(or_, types))))

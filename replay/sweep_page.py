@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from replay.metrics import CURVE_METRICS
-from replay.report import asset, policy, script_json
+from replay.report import write_page
 from replay.sweep import Outcome, Setting
 from schemas.book import Book
 
@@ -35,21 +31,11 @@ def write_table(outcomes: Sequence[Outcome], path: Path) -> None:
             table.writerow([*outcome.setting.values(), *figures, *map(outcome.metrics.get, measures), outcome.failure])
 
 
-def write_page(book: Book, outcomes: Sequence[Outcome], path: Path) -> None:
+def write_sweep_page(book: Book, outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw the settings against what they came to; those that failed are left out and counted."""
     done = [outcome for outcome in outcomes if not outcome.failure]
-    scripts = {"plotly": get_plotlyjs().replace("\r\n", "\n"), "page": asset("sweep.js")}
-    environment = Environment(loader=PackageLoader("replay", "templates"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("sweep.html").render(
-        book=book.name,
-        settings=len(outcomes),
-        failed=len(outcomes) - len(done),
-        policy=policy(scripts.values()),
-        css=Markup(asset("report.css")),  # noqa: S704 - ours
-        scripts={name: Markup(script) for name, script in scripts.items()},  # noqa: S704 - ours and plotly's
-        chart=script_json(figure(done)),
-    )
-    path.write_text(page, encoding="utf-8", newline="\n")
+    context = {"book": book.name, "settings": len(outcomes), "failed": len(outcomes) - len(done)}
+    write_page("sweep", path, figure(done), context)
 
 
 def figure(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -77,6 +77,32 @@ def test_verdicts_of_another_run_are_all_found_and_give_the_same_log(tmp_path: P
     assert (again / "log" / "SHA256SUMS").read_bytes() == (first / "log" / "SHA256SUMS").read_bytes()
 
 
+@pytest.mark.parametrize(("kept", "says"), [("decisions", "log holds decisions alone"), ("none", "o log was kept")])
+def test_a_run_without_a_full_log_says_once_that_it_cannot_be_audited(kept: str, says: str, tmp_path: Path) -> None:
+    assert quorum("replay", SESSION / "book.yaml", "--out", tmp_path).code == 0
+    ended = quorum("replay", SESSION / "book.yaml", "--out", tmp_path, "--log", kept)
+    assert (ended.code, ended.err) == (0, "")
+    assert re.findall(rf"{says}, so this run cannot be audited\.\n", ended.out)
+    assert ended.out.splitlines()[-1] == str(tmp_path / ("summary.json" if kept == "none" else "report.html"))
+    assert (tmp_path / "report.html").exists() == (kept == "decisions")
+    assert says in refusal("audit", tmp_path, "--archive", SESSION / "archive")
+
+
+def test_a_report_of_decisions_says_that_answers_were_not_logged(tmp_path: Path) -> None:
+    assert quorum("replay", SESSION / "book.yaml", "--out", tmp_path, "--log", "decisions").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Questions and answers were not logged" in page
+    assert "it holds decisions alone" in page.lower()
+    assert "No model was asked" not in page
+    assert "texts passed the checks" not in page
+
+
+def test_a_rehearsal_keeps_the_full_log(tmp_path: Path) -> None:
+    args = ("--engine", "kafka", "--log", "none", "--out", tmp_path / "run")
+    assert "--engine kafka keeps the full log" in refusal("replay", SESSION / "book.yaml", *args)
+    assert not (tmp_path / "run").exists()
+
+
 # Where it writes
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import DictLoader, Environment
 
 from replay import report
 from replay.figures import LOG_FROM, MAX_POINTS, downsample, figure
 from replay.outputs import finish
-from replay.report import script_json
+from replay.report import CompiledTemplates, script_json
 from replay.results import read_results
 from replay.rundir import RunDir
 from schemas.decisions import ConsensusReached
@@ -24,6 +26,44 @@ from tests.replay.fake_run import START, FakeRun, book_of
 from tests.replay.plausible import HOSTILE, plausible
 
 BTC, ETH = "BTC/USD@x", "ETH/USD@x"
+
+
+def compiled(folder: Path, source: str) -> str:
+    """Render a template through the cache in `folder`."""
+    environment = Environment(loader=DictLoader({"a.html": source}), bytecode_cache=CompiledTemplates(folder))
+    return environment.get_template("a.html").render(x=1)
+
+
+def test_a_template_is_compiled_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    cache = tmp_path / "__pycache__"
+    assert compiled(cache, "{{ x }} one") == "1 one"
+    with monkeypatch.context() as patched:
+        patched.setattr(Environment, "_generate", lambda *_, **__: pytest.fail("compiled again"))
+        assert compiled(cache, "{{ x }} one") == "1 one"
+    assert compiled(cache, "{{ x }} two") == "1 two"
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"j2", None])
+def test_a_compiled_template_that_is_damaged_is_compiled_again(
+    damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert compiled(tmp_path, "{{ x }}") == "1"
+    (kept,) = tmp_path.iterdir()
+    for size in range(len(kept.read_bytes())) if damage is None else [0]:
+        kept.write_bytes(kept.read_bytes()[:size] if damage is None else damage)
+        assert compiled(tmp_path, "{{ x }}") == "1"
+
+
+def test_a_place_that_cannot_be_written_costs_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "file").touch()
+    assert compiled(tmp_path / "file", "{{ x }}") == "1"
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert compiled(tmp_path / "cache", "{{ x }}") == "1"
+    assert not (tmp_path / "cache").exists()
 
 
 class Page(HTMLParser):

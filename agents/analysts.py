@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
-from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -95,8 +94,8 @@ class Analysts(Agent[AnalystsState]):
             state.due = (now // self._every + 1) * self._every
         elif now >= state.due:
             state.due = max(now // self._every + 1, -(-(now + self._deadline) // self._every)) * self._every
-            seen = self._features.state.seen[:, f.SEEN_AT].tolist()
-            fresh = [index for index, asked_at in enumerate(state.asked_at) if seen[index] > asked_at]
+            seen = self._features.state.seen
+            fresh = [index for index, asked_at in enumerate(state.asked_at) if seen.item(index, f.SEEN_AT) > asked_at]
             return [request for index in fresh for request in self._ask(event, index, "cadence")]
         return ()
 
@@ -129,7 +128,7 @@ class Analysts(Agent[AnalystsState]):
         now = event.observed_at
         for index, instrument in enumerate(self._features.instruments if self.book.analysts.on_news else ()):
             rested = now - state.news_asked_at[index] >= self._news_rest
-            fresh = now - int(self._features.state.seen[index, f.SEEN_AT]) <= self._every
+            fresh = now - self._features.state.seen.item(index, f.SEEN_AT) <= self._every
             if rested and fresh and self._features.concerns(event.key, instrument):
                 state.news_asked_at[index] = now
                 yield from self._ask(event, index, "news")
@@ -159,27 +158,30 @@ class Analysts(Agent[AnalystsState]):
                 trigger=trigger,
             )
 
-    def _text_parts(self, instrument: str, now: int) -> Iterator[TextPart]:
+    def _text_parts(self, instrument: str, now: int) -> list[TextPart]:
         """Give the newest vetted texts on an instrument, newest first."""
         oldest = now - self.book.text.window_min * NS_PER_MIN
-        concerning = (
-            t
-            for t in reversed(self.state.texts)
-            if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument)
-        )
-        for t in islice(concerning, self.book.text.max_texts):
-            yield TextPart(cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment)
+        parts: list[TextPart] = []
+        for t in reversed(self.state.texts):
+            if len(parts) == self.book.text.max_texts:
+                break
+            if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument):
+                parts.append(
+                    TextPart(cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment)
+                )
+        return parts
 
     def _price_part(self, index: int, now: int) -> PricePart:
         features = self._features
+        instrument = features.instruments[index]
         row = features.state.rows[index]
         numbers = row.tolist()
         price, before = numbers[f.PRICE], self.state.asked_price[index]
-        count, tone = features.tone(features.instruments[index], now)
+        count, tone = features.tone(instrument, now)
         return PricePart(
             cites=features.last_id(index),
-            observed_at=int(features.state.seen[index, f.SEEN_AT]),
-            instrument=features.instruments[index],
+            observed_at=features.state.seen.item(index, f.SEEN_AT),
+            instrument=instrument,
             close=price,
             return_since_ask=price / before - 1.0 if before > 0.0 else 0.0,
             ema_fast=numbers[f.EMA_FAST],

@@ -6,7 +6,7 @@ never agree with anything. Where too few models take a side, the fallback model'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from typing import Literal
 
@@ -20,6 +20,7 @@ from schemas.decisions import ConsensusFailed, ConsensusReached, Vote
 from schemas.verdicts import Action, VerdictFailed, VerdictGiven, VerdictRequested
 
 ACTIONS: tuple[Action, ...] = ("BUY", "SELL", "HOLD")
+SILENT = "no answer before the vote closed"
 
 
 class OpenQuestion(msgspec.Struct, kw_only=True):
@@ -113,22 +114,19 @@ class Consensus(Agent[ConsensusState]):
         self, cause: Event, question_id: str, question: OpenQuestion, *, time_is_up: bool = False
     ) -> Sequence[Event]:
         """Say what came of the question as soon as it is sure."""
-        votes = [vote for vote in question.votes.values() if takes_side(vote)]
-        counts = dict.fromkeys(ACTIONS, 0)
-        for vote in votes:
-            counts[vote.action] += 1
+        sides = [vote.action for vote in question.votes.values() if takes_side(vote)]
         needed = self.book.consensus.agree
         waiting = 0 if time_is_up else len(question.models) - len(question.votes)
-        for action, agreeing in counts.items():
-            if agreeing >= needed:
+        for action in ACTIONS:
+            if sides.count(action) >= needed:
                 said = self._reached(cause, question_id, question, action)
                 break
         else:
             fallback = self.book.consensus.fallback
             fallback_may_come = waiting > 0 and fallback in question.models and fallback not in question.votes
-            if max(counts.values()) + waiting >= needed or fallback_may_come:
+            if max(map(sides.count, ACTIONS)) + waiting >= needed or fallback_may_come:
                 return ()
-            said = self._without_agreement(cause, question_id, question, answered=len(votes))
+            said = self._without_agreement(cause, question_id, question, answered=len(sides))
         self._close(question_id, question)
         return (said,)
 
@@ -163,13 +161,11 @@ class Consensus(Agent[ConsensusState]):
         agreeing = [v for v in question.votes.values() if v.action == action and takes_side(v)]
         if only:
             agreeing = [v for v in agreeing if v.model == only]
-        size_hint = stop_price = target_price = None
-        if action != "HOLD":
-            verdicts = [question.verdicts[v.model] for v in agreeing]
-            nearest_stop, nearest_target = (max, min) if action == "BUY" else (min, max)
-            size_hint = _chosen(min, [v.size_hint for v in verdicts])
-            stop_price = _chosen(nearest_stop, [v.stop_price for v in verdicts])
-            target_price = _chosen(nearest_target, [v.target_price for v in verdicts])
+        directed = [question.verdicts[v.model] for v in agreeing] if action != "HOLD" else []
+        hints = [v.size_hint for v in directed if v.size_hint is not None]
+        stops = [v.stop_price for v in directed if v.stop_price is not None]
+        targets = [v.target_price for v in directed if v.target_price is not None]
+        nearest_stop, nearest_target = (max, min) if action == "BUY" else (min, max)
         return self.emit(
             ConsensusReached,
             cause,
@@ -182,9 +178,9 @@ class Consensus(Agent[ConsensusState]):
             of=len(question.models),
             votes=_all_votes(question),
             fallback=bool(only),
-            size_hint=size_hint,
-            stop_price=stop_price,
-            target_price=target_price,
+            size_hint=min(hints) if hints else None,
+            stop_price=nearest_stop(stops) if stops else None,
+            target_price=nearest_target(targets) if targets else None,
         )
 
 
@@ -193,19 +189,12 @@ def takes_side(vote: Vote) -> bool:
     return not vote.failure and (vote.action != "HOLD" or vote.confidence > 0.0)
 
 
-def _chosen(choose: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
-    """Choose among the values that were given; None where none was."""
-    given = [value for value in values if value is not None]
-    return choose(given) if given else None
-
-
 def _all_votes(question: OpenQuestion) -> tuple[Vote, ...]:
     """Give the votes in the order in which the models were asked; who did not answer is named too."""
-    silent = "no answer before the vote closed"
     votes = question.votes
     return tuple(
         [
-            votes[m] if m in votes else Vote(model=m, action="HOLD", confidence=0.0, verdict="", failure=silent)
+            votes[m] if m in votes else Vote(model=m, action="HOLD", confidence=0.0, verdict="", failure=SILENT)
             for m in question.models
         ]
     )

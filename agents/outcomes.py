@@ -142,7 +142,9 @@ class Outcomes(Agent[OutcomesState]):
         return -(-time // self._every) * self._every
 
     def _seen_at(self, index: int) -> int:
-        return int(self._features.state.seen[index, f.SEEN_AT])
+        seen_at: int = self._features.state.seen.item(index, f.SEEN_AT)
+        return seen_at
 
     def _price(self, index: int) -> float:
-        return float(self._features.state.rows[index, f.PRICE])
+        price: float = self._features.state.rows.item(index, f.PRICE)
+        return price

@@ -111,7 +111,7 @@ def _of_journal(path: Path) -> Iterator[tuple[str, Verdict]]:
             place = f"{path}, line {number}"
             if not line.endswith(b"\n"):
                 raise ArchiveError(f"{place}: the line is cut off; remove it, or take a whole journal")
-            verdict = _verdict(place, line)
+            verdict = _verdict(place, line[:-1])
             if verdict is not None:
                 yield place, verdict
 

@@ -7,7 +7,7 @@ what-if with other limits asks the same questions and finds the same recorded an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Literal
 
@@ -71,6 +71,8 @@ class Analysts(Agent[AnalystsState]):
         self._features = features
         self._every = book.analysts.every_min * NS_PER_MIN
         self._deadline = book.analysts.deadline_s * NS_PER_S
+        self._instruction = InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version])
+        self._instruction_line = encode(self._instruction)
         self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
@@ -84,7 +86,7 @@ class Analysts(Agent[AnalystsState]):
             NewsVetted: self.on_news_vetted,
         }
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Ask on each boundary of the cadence, about every instrument that has traded since its last question."""
         state = self.state
         now = event.observed_at
@@ -92,19 +94,20 @@ class Analysts(Agent[AnalystsState]):
             state.due = (now // self._every + 1) * self._every
         elif now >= state.due:
             state.due = max(now // self._every + 1, -(-(now + self._deadline) // self._every)) * self._every
-            for index in range(len(state.asked_at)):
-                if int(self._features.state.seen[index, f.SEEN_AT]) > state.asked_at[index]:
-                    yield from self._ask(event, index, "cadence")
+            seen = self._features.state.seen
+            fresh = [index for index, asked_at in enumerate(state.asked_at) if seen.item(index, f.SEEN_AT) > asked_at]
+            return [request for index in fresh for request in self._ask(event, index, "cadence")]
+        return ()
 
-    def on_tweet_posted(self, event: TweetPosted) -> Iterator[Event]:
+    def on_tweet_posted(self, event: TweetPosted) -> Iterable[Event]:
         """Keep the post until it is vetted."""
         self._hear(event, event.author, event.text)
-        yield from ()
+        return ()
 
-    def on_news_published(self, event: NewsPublished) -> Iterator[Event]:
+    def on_news_published(self, event: NewsPublished) -> Iterable[Event]:
         """Keep the article until it is vetted."""
         self._hear(event, event.source, f"{event.title}. {event.text}" if event.text else event.title)
-        yield from ()
+        return ()
 
     def _hear(self, event: Event, source: str, text: str) -> None:
         texts = self.state.texts
@@ -125,7 +128,7 @@ class Analysts(Agent[AnalystsState]):
         now = event.observed_at
         for index, instrument in enumerate(self._features.instruments if self.book.analysts.on_news else ()):
             rested = now - state.news_asked_at[index] >= self._news_rest
-            fresh = now - int(self._features.state.seen[index, f.SEEN_AT]) <= self._every
+            fresh = now - self._features.state.seen.item(index, f.SEEN_AT) <= self._every
             if rested and fresh and self._features.concerns(event.key, instrument):
                 state.news_asked_at[index] = now
                 yield from self._ask(event, index, "news")
@@ -134,10 +137,11 @@ class Analysts(Agent[AnalystsState]):
         """Put one question about one instrument to every model."""
         analysts = self.book.analysts
         instrument = self._features.instruments[index]
-        prompt = self._prompt(index, cause.observed_at)
-        self.state.asked_at[index] = int(self._features.state.seen[index, f.SEEN_AT])
-        self.state.asked_price[index] = float(self._features.state.rows[index, f.PRICE])
-        prompt_sha256 = sha256(b"\n".join(map(encode, prompt))).hexdigest()
+        price = self._price_part(index, cause.observed_at)
+        self.state.asked_at[index], self.state.asked_price[index] = price.observed_at, price.close
+        shown: tuple[PromptPart, ...] = (price, *self._text_parts(instrument, cause.observed_at))
+        prompt = (self._instruction, *shown)
+        prompt_sha256 = sha256(b"\n".join([self._instruction_line, *map(encode, shown)])).hexdigest()
         question = derived_id(cause.id, f"{self.book.name}/{self.name}:{instrument}", 0)
         for model in analysts.models:
             yield self.emit(
@@ -154,36 +158,39 @@ class Analysts(Agent[AnalystsState]):
                 trigger=trigger,
             )
 
-    def _prompt(self, index: int, now: int) -> tuple[PromptPart, ...]:
-        """Build the question: instruction, numbers, then the newest vetted texts, newest first."""
+    def _text_parts(self, instrument: str, now: int) -> list[TextPart]:
+        """Give the newest vetted texts on an instrument, newest first."""
         oldest = now - self.book.text.window_min * NS_PER_MIN
-        instrument = self._features.instruments[index]
-        texts = [
-            TextPart(cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment)
-            for t in reversed(self.state.texts)
-            if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument)
-        ]
-        instruction = InstructionPart(text=INSTRUCTIONS[self.book.analysts.prompt_version])
-        return (instruction, self._price_part(index, now), *texts[: self.book.text.max_texts])
+        parts: list[TextPart] = []
+        for t in reversed(self.state.texts):
+            if len(parts) == self.book.text.max_texts:
+                break
+            if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument):
+                parts.append(
+                    TextPart(cites=t.id, observed_at=t.observed_at, source=t.source, text=t.text, sentiment=t.sentiment)
+                )
+        return parts
 
     def _price_part(self, index: int, now: int) -> PricePart:
         features = self._features
+        instrument = features.instruments[index]
         row = features.state.rows[index]
-        before = self.state.asked_price[index]
-        count, tone = features.tone(features.instruments[index], now)
+        numbers = row.tolist()
+        price, before = numbers[f.PRICE], self.state.asked_price[index]
+        count, tone = features.tone(instrument, now)
         return PricePart(
             cites=features.last_id(index),
-            observed_at=int(features.state.seen[index, f.SEEN_AT]),
-            instrument=features.instruments[index],
-            close=float(row[f.PRICE]),
-            return_since_ask=float(row[f.PRICE]) / before - 1.0 if before > 0.0 else 0.0,
-            ema_fast=float(row[f.EMA_FAST]),
-            ema_slow=float(row[f.EMA_SLOW]),
+            observed_at=features.state.seen.item(index, f.SEEN_AT),
+            instrument=instrument,
+            close=price,
+            return_since_ask=price / before - 1.0 if before > 0.0 else 0.0,
+            ema_fast=numbers[f.EMA_FAST],
+            ema_slow=numbers[f.EMA_SLOW],
             rsi=f.rsi(row),
-            atr=float(row[f.ATR]),
+            atr=numbers[f.ATR],
             volatility=f.volatility(row),
             drawdown=f.drawdown(row),
-            bars=int(row[f.BARS]),
+            bars=int(numbers[f.BARS]),
             text_count=count,
             text_sentiment=tone,
         )

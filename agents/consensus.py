@@ -6,7 +6,7 @@ never agree with anything. Where too few models take a side, the fallback model'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from typing import Literal
 
@@ -20,6 +20,7 @@ from schemas.decisions import ConsensusFailed, ConsensusReached, Vote
 from schemas.verdicts import Action, VerdictFailed, VerdictGiven, VerdictRequested
 
 ACTIONS: tuple[Action, ...] = ("BUY", "SELL", "HOLD")
+SILENT = "no answer before the vote closed"
 
 
 class OpenQuestion(msgspec.Struct, kw_only=True):
@@ -56,7 +57,7 @@ class Consensus(Agent[ConsensusState]):
             ClockTicked: self.on_clock_ticked,
         }
 
-    def on_verdict_requested(self, event: VerdictRequested) -> Iterator[Event]:
+    def on_verdict_requested(self, event: VerdictRequested) -> Iterable[Event]:
         """Open the question, or note one more model that was asked."""
         question = self.state.open.get(event.question)
         if question is None:
@@ -66,64 +67,74 @@ class Consensus(Agent[ConsensusState]):
             self.state.open[event.question] = question
         question.models.append(event.model)
         self.state.due = min(self.state.due, event.deadline_at)
-        yield from ()
+        return ()
 
-    def on_verdict_given(self, event: VerdictGiven) -> Iterator[Event]:
+    def on_verdict_given(self, event: VerdictGiven) -> Iterable[Event]:
         """Count a vote. A confidence below the book's minimum counts as HOLD."""
+        question = self._waiting_for(event)
+        if question is None:
+            return ()
         sure = event.confidence >= self.book.consensus.min_confidence
         action: Action = event.action if sure else "HOLD"
-        vote = Vote(model=event.model, action=action, confidence=event.confidence, verdict=event.id)
-        question = self._take(event, vote)
-        if question is not None:
-            question.verdicts[event.model] = event
-            yield from self._settle(event, event.question, question)
+        question.votes[event.model] = Vote(
+            model=event.model, action=action, confidence=event.confidence, verdict=event.id
+        )
+        question.verdicts[event.model] = event
+        return self._settle(event, event.question, question)
 
-    def on_verdict_failed(self, event: VerdictFailed) -> Iterator[Event]:
+    def on_verdict_failed(self, event: VerdictFailed) -> Iterable[Event]:
         """Note that a model gave no usable answer."""
+        question = self._waiting_for(event)
+        if question is None:
+            return ()
         failure = f"{event.reason}: {event.detail}" if event.detail else event.reason
-        vote = Vote(model=event.model, action="HOLD", confidence=0.0, verdict=event.id, failure=failure)
-        question = self._take(event, vote)
-        if question is not None:
-            yield from self._settle(event, event.question, question)
+        question.votes[event.model] = Vote(
+            model=event.model, action="HOLD", confidence=0.0, verdict=event.id, failure=failure
+        )
+        return self._settle(event, event.question, question)
 
-    def _take(self, event: VerdictGiven | VerdictFailed, vote: Vote) -> OpenQuestion | None:
-        """Note a vote; None where it is late, or the model was not asked or has voted already."""
+    def _waiting_for(self, event: VerdictGiven | VerdictFailed) -> OpenQuestion | None:
+        """Give the question that waits for an answer; None where it is late, or uninvited, or the model's second."""
         question = self.state.open.get(event.question)
         if question is None or event.observed_at > question.deadline_at:
             return None
-        if vote.model not in question.models or vote.model in question.votes:
+        if event.model not in question.models or event.model in question.votes:
             return None
-        question.votes[vote.model] = vote
         return question
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Close every question whose time is up."""
-        if event.observed_at >= self.state.due:
-            for question_id, question in list(self.state.open.items()):
-                if event.observed_at >= question.deadline_at:
-                    yield from self._settle(event, question_id, question, time_is_up=True)
-            self.state.due = min((q.deadline_at for q in self.state.open.values()), default=NEVER)
+        now = event.observed_at
+        if now < self.state.due:
+            return ()
+        over = [(key, question) for key, question in self.state.open.items() if now >= question.deadline_at]
+        return [said for key, question in over for said in self._settle(event, key, question, time_is_up=True)]
 
     def _settle(
         self, cause: Event, question_id: str, question: OpenQuestion, *, time_is_up: bool = False
-    ) -> Iterator[Event]:
+    ) -> Sequence[Event]:
         """Say what came of the question as soon as it is sure."""
-        votes = [vote for vote in question.votes.values() if takes_side(vote)]
+        sides = [vote.action for vote in question.votes.values() if takes_side(vote)]
         needed = self.book.consensus.agree
         waiting = 0 if time_is_up else len(question.models) - len(question.votes)
-        counts = {action: sum(vote.action == action for vote in votes) for action in ACTIONS}
         for action in ACTIONS:
-            if counts[action] >= needed:
-                yield self._reached(cause, question_id, question, action)
+            if sides.count(action) >= needed:
+                said = self._reached(cause, question_id, question, action)
                 break
         else:
             fallback = self.book.consensus.fallback
             fallback_may_come = waiting > 0 and fallback in question.models and fallback not in question.votes
-            if max(counts.values()) + waiting >= needed or fallback_may_come:
-                return
-            yield self._without_agreement(cause, question_id, question, answered=len(votes))
-        del self.state.open[question_id]
-        self.state.due = min((q.deadline_at for q in self.state.open.values()), default=NEVER)
+            if max(map(sides.count, ACTIONS)) + waiting >= needed or fallback_may_come:
+                return ()
+            said = self._without_agreement(cause, question_id, question, answered=len(sides))
+        self._close(question_id, question)
+        return (said,)
+
+    def _close(self, question_id: str, question: OpenQuestion) -> None:
+        state = self.state
+        del state.open[question_id]
+        if question.deadline_at <= state.due:
+            state.due = min([q.deadline_at for q in state.open.values()], default=NEVER)
 
     def _without_agreement(self, cause: Event, question_id: str, question: OpenQuestion, answered: int) -> Event:
         fallback = question.votes.get(self.book.consensus.fallback)
@@ -150,12 +161,11 @@ class Consensus(Agent[ConsensusState]):
         agreeing = [v for v in question.votes.values() if v.action == action and takes_side(v)]
         if only:
             agreeing = [v for v in agreeing if v.model == only]
-        verdicts = [question.verdicts[v.model] for v in agreeing]
-        hints = [v.size_hint for v in verdicts if v.size_hint is not None]
-        stops = [v.stop_price for v in verdicts if v.stop_price is not None]
-        targets = [v.target_price for v in verdicts if v.target_price is not None]
+        directed = [question.verdicts[v.model] for v in agreeing] if action != "HOLD" else []
+        hints = [v.size_hint for v in directed if v.size_hint is not None]
+        stops = [v.stop_price for v in directed if v.stop_price is not None]
+        targets = [v.target_price for v in directed if v.target_price is not None]
         nearest_stop, nearest_target = (max, min) if action == "BUY" else (min, max)
-        directed = action != "HOLD"
         return self.emit(
             ConsensusReached,
             cause,
@@ -163,14 +173,14 @@ class Consensus(Agent[ConsensusState]):
             instrument=question.instrument,
             question=question_id,
             action=action,
-            confidence=fsum(v.confidence for v in agreeing) / len(agreeing),
+            confidence=fsum([v.confidence for v in agreeing]) / len(agreeing),
             agree=len(agreeing),
             of=len(question.models),
             votes=_all_votes(question),
             fallback=bool(only),
-            size_hint=min(hints) if hints and directed else None,
-            stop_price=nearest_stop(stops) if stops and directed else None,
-            target_price=nearest_target(targets) if targets and directed else None,
+            size_hint=min(hints) if hints else None,
+            stop_price=nearest_stop(stops) if stops else None,
+            target_price=nearest_target(targets) if targets else None,
         )
 
 
@@ -181,8 +191,10 @@ def takes_side(vote: Vote) -> bool:
 
 def _all_votes(question: OpenQuestion) -> tuple[Vote, ...]:
     """Give the votes in the order in which the models were asked; who did not answer is named too."""
-    silent = "no answer before the vote closed"
+    votes = question.votes
     return tuple(
-        question.votes.get(m) or Vote(model=m, action="HOLD", confidence=0.0, verdict="", failure=silent)
-        for m in question.models
+        [
+            votes[m] if m in votes else Vote(model=m, action="HOLD", confidence=0.0, verdict="", failure=SILENT)
+            for m in question.models
+        ]
     )

@@ -6,7 +6,8 @@ the clock anyway. HOLD predicts nothing. No agent decides by these numbers; they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush, heapreplace
 
 import msgspec
 
@@ -24,9 +25,12 @@ MAX_HORIZON_NS = 7 * NS_PER_DAY
 """A prediction for longer is measured after this time."""
 
 
-class Prediction(msgspec.Struct, kw_only=True):
-    """A BUY or SELL that waits for its horizon to end."""
+class Prediction(msgspec.Struct, kw_only=True, order=True):
+    """A BUY or SELL that waits for its horizon to end; in order of that end, of equal ones the older first."""
 
+    until: int
+    number: int
+    """How many were noted before it."""
     id: str
     index: int
     model: str
@@ -35,13 +39,15 @@ class Prediction(msgspec.Struct, kw_only=True):
     made_at: int
     price: float
     """Of the instrument when the prediction became known."""
-    until: int
 
 
 class OutcomesState(State, kw_only=True):
-    """Predictions under way, oldest first. `due` is the next measure."""
+    """`due` is the next measure."""
 
     open: list[Prediction]
+    """Predictions under way, as a heap: the next to be measured stands first."""
+    noted: int = 0
+    """Predictions so far."""
 
 
 class Outcomes(Agent[OutcomesState]):
@@ -54,6 +60,7 @@ class Outcomes(Agent[OutcomesState]):
         super().__init__(book, OutcomesState(open=[]))
         self._features = features
         self._every = book.analysts.every_min * NS_PER_MIN
+        self._bias_ns = book.strategy.bias_ttl_min * NS_PER_MIN
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Predictions, and the clock that ends their horizons."""
@@ -63,25 +70,27 @@ class Outcomes(Agent[OutcomesState]):
             ClockTicked: self.on_clock_ticked,
         }
 
-    def on_verdict_given(self, event: VerdictGiven) -> Iterator[Event]:
+    def on_verdict_given(self, event: VerdictGiven) -> Iterable[Event]:
         """Note what a model predicts, late or not; without a horizon of its own it has that of the vote."""
-        horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns()
-        self._note(event, event.model, min(horizon_ns, MAX_HORIZON_NS))
-        yield from ()
+        if event.action != "HOLD":
+            horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns
+            self._note(event, event.model, horizon_ns)
+        return ()
 
-    def on_consensus_reached(self, event: ConsensusReached) -> Iterator[Event]:
+    def on_consensus_reached(self, event: ConsensusReached) -> Iterable[Event]:
         """Note what the vote predicts for as long as it is the bias."""
-        self._note(event, "consensus", min(self._bias_ns(), MAX_HORIZON_NS))
-        yield from ()
-
-    def _bias_ns(self) -> int:
-        return self.book.strategy.bias_ttl_min * NS_PER_MIN
+        if event.action != "HOLD":
+            self._note(event, "consensus", self._bias_ns)
+        return ()
 
     def _note(self, event: VerdictGiven | ConsensusReached, model: str, horizon_ns: int) -> None:
+        state = self.state
         index = self.index_of.get(event.instrument)
-        if event.action == "HOLD" or index is None or not self._seen_at(index):
+        if index is None or not self._seen_at(index):
             return
         prediction = Prediction(
+            until=self._boundary(event.observed_at + min(horizon_ns, MAX_HORIZON_NS)),
+            number=state.noted,
             id=event.id,
             index=index,
             model=model,
@@ -89,26 +98,27 @@ class Outcomes(Agent[OutcomesState]):
             confidence=event.confidence,
             made_at=event.observed_at,
             price=self._price(index),
-            until=self._boundary(event.observed_at + horizon_ns),
         )
-        self.state.open.append(prediction)
-        self.state.due = min(self.state.due, prediction.until)
+        heappush(state.open, prediction)
+        state.noted += 1
+        state.due = state.open[0].until
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterator[Event]:
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Measure what is over; where the instrument has not traded since, wait for the next boundary."""
         state, now = self.state, event.observed_at
         if now < state.due:
-            return
+            return ()
         over: list[Prediction] = []
-        still_open: list[Prediction] = []
-        for prediction in state.open:
-            if prediction.until <= now and self._seen_at(prediction.index) <= prediction.made_at:
+        while state.open and state.open[0].until <= now:
+            prediction = state.open[0]
+            if self._seen_at(prediction.index) > prediction.made_at:
+                over.append(heappop(state.open))
+            else:
                 prediction.until = self._boundary(now + 1)
-            (over if prediction.until <= now else still_open).append(prediction)
-        state.open = still_open
-        state.due = min((prediction.until for prediction in still_open), default=NEVER)
-        for prediction in over:
-            yield self._measure(event, prediction)
+                heapreplace(state.open, prediction)
+        state.due = state.open[0].until if state.open else NEVER
+        over.sort(key=lambda prediction: prediction.number)
+        return [self._measure(event, prediction) for prediction in over]
 
     def _measure(self, cause: ClockTicked, prediction: Prediction) -> OutcomeMeasured:
         key = self.book.instruments[prediction.index].id
@@ -132,7 +142,9 @@ class Outcomes(Agent[OutcomesState]):
         return -(-time // self._every) * self._every
 
     def _seen_at(self, index: int) -> int:
-        return int(self._features.state.seen[index, f.SEEN_AT])
+        seen_at: int = self._features.state.seen.item(index, f.SEEN_AT)
+        return seen_at
 
     def _price(self, index: int) -> float:
-        return float(self._features.state.rows[index, f.PRICE])
+        price: float = self._features.state.rows.item(index, f.PRICE)
+        return price

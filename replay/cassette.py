@@ -6,6 +6,7 @@ damage into new calls.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -76,8 +77,7 @@ class RecordedVerdicts:
         own = self._by_request.get((request.model, request.id))
         if own is not None and own.prompt_sha256 == request.prompt_sha256:
             return own
-        asked = [verdict for verdict in answers if _asked_at(verdict) <= request.observed_at]
-        return asked[-1] if asked else answers[0]
+        return answers[max(0, bisect_right(answers, request.observed_at, key=_asked_at) - 1)]
 
     def _add(self, place: str, verdict: Verdict) -> None:
         if isinstance(verdict, VerdictFailed) and verdict.reason == "not_recorded":
@@ -111,7 +111,7 @@ def _of_journal(path: Path) -> Iterator[tuple[str, Verdict]]:
             place = f"{path}, line {number}"
             if not line.endswith(b"\n"):
                 raise ArchiveError(f"{place}: the line is cut off; remove it, or take a whole journal")
-            verdict = _verdict(place, line)
+            verdict = _verdict(place, line[:-1])
             if verdict is not None:
                 yield place, verdict
 

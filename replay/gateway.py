@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 import msgspec
+from msgspec.structs import replace
 
 from connectors.voters import Opinion, Voter
 from replay.cassette import RecordedVerdicts, Verdict
@@ -51,7 +52,9 @@ class ReplayGateway:
         Raises QuorumError where the record has none and the book says `on_unrecorded: fail`, and BookError where
         the book names no voter of that name to ask.
         """
-        count = self._coverage.setdefault(request.model, Coverage())
+        count = self._coverage.get(request.model)
+        if count is None:
+            count = self._coverage[request.model] = Coverage()
         count.requests += 1
         found = self._recorded.find(request)
         if found is not None:
@@ -137,7 +140,7 @@ def failed(request: VerdictRequested, reason: FailReason, latency_ms: int, detai
 def _stamped(recorded: Verdict, request: VerdictRequested) -> Verdict:
     """Make the recorded verdict the answer to this request: its content stays, its envelope is new."""
     at = request.observed_at + recorded.latency_ms * NS_PER_MS
-    return msgspec.structs.replace(
+    return replace(
         recorded,
         id=_verdict_id(request),
         key=request.instrument,

@@ -62,7 +62,7 @@ class PricePart(Record, frozen=True, kw_only=True, tag_field="part", tag="price"
 
     def __post_init__(self) -> None:
         """Leave a zero off the wire however it was made: msgspec goes by identity."""
-        if not self.text_sentiment:
+        if self.text_sentiment is not NEUTRAL and not self.text_sentiment:
             msgspec.structs.force_setattr(self, "text_sentiment", NEUTRAL)
 
 
@@ -121,7 +121,7 @@ class VerdictGiven(Event, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Leave a zero off the wire however it was made: msgspec goes by identity."""
-        if not self.cost_usd:
+        if self.cost_usd is not NOTHING and not self.cost_usd:
             msgspec.structs.force_setattr(self, "cost_usd", NOTHING)
 
 
@@ -139,5 +139,5 @@ class VerdictFailed(Event, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Leave a zero off the wire however it was made: msgspec goes by identity."""
-        if not self.cost_usd:
+        if self.cost_usd is not NOTHING and not self.cost_usd:
             msgspec.structs.force_setattr(self, "cost_usd", NOTHING)

@@ -39,7 +39,7 @@ class LexiconVoter:
     """The mean at which confidence is 1."""
 
     def opinion(self, request: VerdictRequested) -> Opinion:
-        texts = [part for part in request.prompt if isinstance(part, TextPart)]
+        texts = [part for part in request.prompt if type(part) is TextPart]
         if not texts:
             return abstention("No text to read, so no opinion.")
         newest = max(part.observed_at for part in request.prompt if not isinstance(part, InstructionPart))

@@ -27,9 +27,7 @@ class TrendVoter:
     """Votes for the trend."""
 
     def opinion(self, request: VerdictRequested) -> Opinion:
-        prices = [
-            part for part in request.prompt if isinstance(part, PricePart) and part.instrument == request.instrument
-        ]
+        prices = [part for part in request.prompt if type(part) is PricePart and part.instrument == request.instrument]
         if not prices:
             return abstention("No price of this instrument, so no opinion.")
         price = max(prices, key=lambda part: part.observed_at)

@@ -111,6 +111,25 @@ def test_a_late_verdict_is_a_prediction_too() -> None:
     assert only(OutcomeMeasured, scene.tell(clock(20))).horizon_ms == 7 * MINUTE_MS
 
 
+def test_predictions_that_end_at_one_time_are_measured_in_the_order_in_which_they_were_made() -> None:
+    scene, request = asked_scene(models=2)
+    for number, horizon_min in enumerate((25, 1, 12, 2)):
+        horizon_ms = horizon_min * MINUTE_MS
+        scene.tell(verdict(request, "BUY", 11, id=f"slow-{number}", horizon_ms=horizon_ms))
+    late = verdict(request, "SELL", 31, id="waits", horizon_ms=MINUTE_MS)
+    scene.tell(late, verdict(request, "SELL", 32, id="waits-too", horizon_ms=MINUTE_MS), bar(33, 101.0))
+    measured = all_of(OutcomeMeasured, scene.tell(clock(47)))
+    assert [outcome.prediction for outcome in measured] == [
+        *(f"slow-{number}" for number in range(4)),
+        "waits",
+        "waits-too",
+    ]
+    scene.tell(verdict(request, "BUY", 48, id="first", horizon_ms=MINUTE_MS), clock(50), clock(60))
+    scene.tell(verdict(request, "BUY", 61, id="second", horizon_ms=MINUTE_MS), bar(62, 102.0))
+    measured = all_of(OutcomeMeasured, scene.tell(clock(70)))
+    assert [outcome.prediction for outcome in measured] == ["first", "second"], "the one that waited longer comes first"
+
+
 @given(st.lists(st.one_of(st.integers(1, 200 * MINUTE_MS), st.integers(1, 2**63 - 1)), min_size=1, max_size=8))
 def test_each_is_measured_at_its_own_boundary_and_no_later_than_the_longest_horizon(horizons: list[int]) -> None:
     scene, request = asked_scene(models=2)

@@ -32,7 +32,7 @@ ALWAYS = (0, 2**63 - 1)
 """The bounds of a file that has not told its own."""
 EVERYTHING = Wanted(frozenset(), *ALWAYS)
 Content: TypeAlias = Path | pa.BufferReader
-READ_ROWS = 65_536
+READ_ROWS = 131_072
 FOOTER_BYTES = 65_536
 """What Arrow reads to see a file's footer: a file no larger is read whole by looking at it."""
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv", ".jsonl": "jsonl", ".jsonl.gz": "jsonl"}
@@ -93,12 +93,12 @@ def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
 
 def extent(file: SourceFile) -> tuple[int, int] | None:
     """Give the first and last `observed_at` in the file, None where it has no rows."""
-    times = zones(_metadata(file), "observed_at") if file.form == "parquet" else [None]
-    if None in times:
+    told = zones(_metadata(file), "observed_at") if file.form == "parquet" else [None]
+    times = [pair for pair in told if pair is not None]
+    if len(times) < len(told):
         found = [pc.min_max(table["observed_at"]).as_py() for table in tables(file) if table.num_rows]
-        times = [(time["min"], time["max"]) for time in found]
-    told = [time for time in times if time is not None]
-    return (min(low for low, _ in told), max(high for _, high in told)) if told else None
+        times = [(pair["min"], pair["max"]) for pair in found]
+    return (min(low for low, _ in times), max(high for _, high in times)) if times else None
 
 
 def keys(file: SourceFile) -> set[str]:

@@ -127,34 +127,48 @@ class Doubles:
 
     def distinct(self, rows: Rows) -> Rows:
         """Give the rows without doubles. Raises ArchiveError on a conflict."""
-        codes = series(rows) if rows.run < 0 else None
-        if codes is None or (codes == codes[0]).all():
-            groups = [(rows.run if codes is None else int(codes[0]), np.arange(len(rows)))]
-        else:
-            groups = [(code, np.flatnonzero(codes == code)) for code in np.unique(codes).tolist()]
-        double = [self._doubles(code, rows, which) for code, which in groups]
-        count = sum(len(which) for which in double)
-        if not count:
+        double = self._in_run(rows) if rows.run >= 0 else self._in_any(rows)
+        if not len(double):
             return rows
-        self.dropped += count
+        self.dropped += len(double)
         keep = np.ones(len(rows), np.bool_)
-        keep[np.concatenate(double)] = False
+        keep[double] = False
         return rows.at(keep)
 
-    def _doubles(self, code: int, rows: Rows, which: Ints) -> Ints:
-        """Find doubles among `which`, the rows of one series; remember its last rows."""
+    def _in_run(self, rows: Rows) -> Ints:
+        """Find doubles in a run: its rows differ among themselves, so only with those before it can they agree."""
+        recent = self._recent.get(rows.run)
+        found: Ints = np.empty(0, np.int64)
+        if recent is not None and rows.number[0] <= recent.number.max():
+            found = self._compare(rows, np.arange(len(rows)), recent)
+        self._remember(rows.run, rows.at(slice(-NEIGHBOURHOOD_ROWS, None)))
+        return found
+
+    def _in_any(self, rows: Rows) -> Ints:
+        codes = series(rows)
+        if (codes == codes[0]).all():
+            groups = [(int(codes[0]), np.arange(len(rows)))]
+        else:
+            groups = [(code, np.flatnonzero(codes == code)) for code in np.unique(codes).tolist()]
+        return np.concatenate([self._in_series(code, rows, which) for code, which in groups])
+
+    def _in_series(self, code: int, rows: Rows, which: Ints) -> Ints:
+        """Find doubles among `which`, the rows of one series."""
         numbers = rows.number[which]
         recent = self._recent.get(code)
-        rising = rows.run >= 0 or bool((numbers[1:] > numbers[:-1]).all())
+        rising = bool((numbers[1:] > numbers[:-1]).all())
         found: Ints = which[:0]
         if not rising or (recent is not None and numbers[0] <= recent.number.max()):
             found = self._compare(rows, which, recent)
-        tail = rows.at(which[-NEIGHBOURHOOD_ROWS:])
-        if recent is not None and len(tail) < NEIGHBOURHOOD_ROWS:
-            spare = NEIGHBOURHOOD_ROWS - len(tail)
-            tail = concat([recent.at(slice(-spare, None)), tail])
-        self._recent[code] = tail
+        self._remember(code, rows.at(which[-NEIGHBOURHOOD_ROWS:]))
         return found
+
+    def _remember(self, code: int, last: Rows) -> None:
+        """Keep the last rows of a series, in arrays of their own: a view would hold a whole batch in memory."""
+        recent = self._recent.get(code)
+        if recent is not None and len(last) < NEIGHBOURHOOD_ROWS:
+            last = concat([recent.at(slice(len(last) - NEIGHBOURHOOD_ROWS, None)), last])
+        self._recent[code] = last.copy()
 
     def _compare(self, rows: Rows, which: Ints, recent: Rows | None) -> Ints:
         here = rows.at(which)

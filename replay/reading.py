@@ -143,11 +143,12 @@ def _rows(kind: str, instruments: Sequence[Ints | int], starts: Ints, columns: C
     """Lay columns out as a frame has them, in arrays of their own."""
     n, code = int(starts[-1]), _KINDS[kind]
     instrument = np.empty(n, np.int64)
-    for lo, hi, given in zip(starts[:-1], starts[1:], instruments, strict=True):
-        instrument[lo:hi] = given
+    for lo, hi, one in zip(starts[:-1], starts[1:], instruments, strict=True):
+        instrument[lo:hi] = one
     values = np.empty((n, WIDTH))
     given = [_floats(columns[name]) for name in _VALUES[kind]]
-    _interleave(values, *given, *[_NOTHING] * (WIDTH - len(given)))
+    a, b, c, d, e, f = given + [_NOTHING] * (WIDTH - len(given))
+    _interleave(values, a, b, c, d, e, f)
     number, occurred_at, observed_at = (np.array(columns[name]) for name in _TIMES)
     return Rows(
         np.full(n, code, np.int64),

@@ -38,7 +38,7 @@ class Part(NamedTuple):
 class Group(NamedTuple):
     """A row group."""
 
-    index: int
+    place: int
     row: int
     rows: int
     key: str | None
@@ -67,13 +67,13 @@ def groups(metadata: pq.FileMetaData, wanted: Wanted) -> list[Group]:
     bounds = zip(counts, zones(metadata, "key"), zones(metadata, "observed_at"), strict=True)
     found = []
     after = 0
-    for index, (rows, keys, times) in enumerate(bounds):
+    for place, (rows, keys, times) in enumerate(bounds):
         row, after = after, after + rows
         if keys and wanted.keys and not any(keys[0] <= key <= keys[1] for key in wanted.keys):
             continue
         if times and (times[1] < wanted.start_ns or times[0] >= wanted.end_ns):
             continue
-        found.append(Group(index, row, rows, str(keys[0]) if keys and keys[0] == keys[1] else None))
+        found.append(Group(place, row, rows, str(keys[0]) if keys and keys[0] == keys[1] else None))
     return found
 
 
@@ -83,18 +83,16 @@ def read(source: pq.ParquetFile, names: Sequence[str], wanted: Wanted, rows: int
         key, row = run[0].key, run[0].row
         columns = [name for name in names if key is None or name != "key"]
         for table in _tables(source, run, columns, rows):
-            if key is not None:
-                table = table.add_column(names.index("key"), "key", _repeated(key, rows)[: table.num_rows])
-            yield Part(row, table)
+            yield Part(row, table if key is None else _named(table, key, rows))
             row += table.num_rows
 
 
 def _tables(source: pq.ParquetFile, run: Sequence[Group], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
-    indices = [group.index for group in run]
+    places = [group.place for group in run]
     if sum(group.rows for group in run) <= rows:
-        yield source.read_row_groups(indices, columns=columns, use_threads=False)
+        yield source.read_row_groups(places, columns=columns, use_threads=False)
         return
-    for batch in source.iter_batches(rows, row_groups=indices, columns=columns, use_threads=False):
+    for batch in source.iter_batches(rows, row_groups=places, columns=columns, use_threads=False):
         yield pa.Table.from_batches([batch])
 
 
@@ -102,12 +100,16 @@ def _runs(found: Sequence[Group]) -> Iterator[list[Group]]:
     """Cut groups where one is passed over, or the key changes."""
     run: list[Group] = []
     for group in found:
-        if run and (group.index != run[-1].index + 1 or group.key != run[-1].key):
+        if run and (group.place != run[-1].place + 1 or group.key != run[-1].key):
             yield run
             run = []
         run.append(group)
     if run:
         yield run
+
+
+def _named(table: pa.Table, key: str, rows: int) -> pa.Table:
+    return table.add_column(0, "key", _repeated(key, rows)[: table.num_rows])
 
 
 @lru_cache

@@ -52,6 +52,18 @@ class Rows:
             self.run if isinstance(which, slice) else -1,
         )
 
+    def copy(self) -> Rows:
+        """Give the rows in arrays of their own."""
+        return Rows(
+            self.kind.copy(),
+            self.instrument.copy(),
+            self.number.copy(),
+            self.occurred_at.copy(),
+            self.observed_at.copy(),
+            self.values.copy(),
+            self.run,
+        )
+
     def frame(self, instruments: tuple[str, ...]) -> Frame:
         """Give the rows as a frame; they must be in order."""
         return Frame(

@@ -33,7 +33,7 @@ GROUP_BYTES = 1 << 20
 """Small files are read in groups of about this size, so that a year of daily files costs no more than one file."""
 AHEAD = 3
 """Groups of a lane that are read before they are needed, by threads of which each waits for no other."""
-LANES_ROWS = 4 * READ_ROWS
+LANES_ROWS = 2 * READ_ROWS
 """Rows that all lanes together read at a time."""
 
 

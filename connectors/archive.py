@@ -23,6 +23,8 @@ from schemas.errors import ArchiveError
 NS_PER_HOUR = 60 * NS_PER_MIN
 REPEATED = ("key", "interval_ns", "side", "author", "source")
 """Columns of few values, stored as a dictionary."""
+REPEATED_SHARE = 0.25
+"""Floats of which at most this share differ are stored as a dictionary too: of ticks, prices and most sizes."""
 ROW_GROUP_ROWS = 131_072
 """What a reader must hold at a time."""
 
@@ -139,18 +141,19 @@ def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator
 
 
 def _write_file(path: Path, kind: str, table: pa.Table) -> None:
-    """Store integers as differences and names once: half the size of the defaults, and faster to read.
+    """Store integers as differences, and once what comes again: as small as zstd makes it, and twice as fast to read.
 
-    What is small already is left uncompressed: starting zstd costs 20 µs a column, more than reading it.
+    Such columns are left uncompressed. So a clean tick costs no decompression at all, and a small file no start of
+    zstd, 20 µs a column. `benchmarks/ticks.py` prints what each way costs.
     """
     schema = SCHEMAS[kind]
-    repeated = [field.name for field in schema if field.name in REPEATED]
-    integers = {field.name for field in schema if field.type == pa.int64()} - set(repeated)
-    small = integers | {"key", "interval_ns", "side"}
+    integers = {field.name for field in schema if field.type == pa.int64() and field.name not in REPEATED}
     key = table["key"].combine_chunks()
     if len(key.dictionary) > 1:  # a slice carries the whole table's names; keep those that occur in it
         key = key.dictionary_decode().dictionary_encode()
         table = table.set_column(schema.names.index("key"), "key", key)
+    repeated = [field.name for field in schema if field.name in REPEATED or _comes_again(table[field.name])]
+    small = integers | {"key", "interval_ns", "side"} | {name for name in repeated if table[name].type == pa.float64()}
     pq.write_table(
         table,
         path,
@@ -159,3 +162,8 @@ def _write_file(path: Path, kind: str, table: pa.Table) -> None:
         use_dictionary=repeated,
         column_encoding=dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
     )
+
+
+def _comes_again(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column of numbers repeats itself enough for a dictionary."""
+    return column.type == pa.float64() and bool(pc.count_distinct(column).as_py() <= REPEATED_SHARE * len(column))

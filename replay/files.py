@@ -9,12 +9,11 @@ from __future__ import annotations
 import calendar
 import gzip
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,14 +23,18 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from connectors.archive import EVENT_KINDS, NS_PER_HOUR, SCHEMAS, TOPIC_FOLDERS
+from replay.rowgroups import Part, Wanted, groups, read, zones
 from schemas.base import NS_PER_DAY, NS_PER_S
 from schemas.codec import decode
 from schemas.errors import ArchiveError, RefusedError
 
 ALWAYS = (0, 2**63 - 1)
 """The bounds of a file that has not told its own."""
+EVERYTHING = Wanted(frozenset(), *ALWAYS)
 Content: TypeAlias = Path | pa.BufferReader
-READ_ROWS = 65_536
+READ_ROWS = 131_072
+FOOTER_BYTES = 65_536
+"""What Arrow reads to see a file's footer: a file no larger is read whole by looking at it."""
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv", ".jsonl": "jsonl", ".jsonl.gz": "jsonl"}
 _PART = re.compile(r"(year|month|day|hour)=(\d+)")
 OPTIONAL = {"author": "", "followers": 0, "retweets": 0, "is_retweet": False, "url": ""}
@@ -90,36 +93,46 @@ def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
 
 def extent(file: SourceFile) -> tuple[int, int] | None:
     """Give the first and last `observed_at` in the file, None where it has no rows."""
-    statistics = _parquet_statistics(file, "observed_at") if file.form == "parquet" else None
-    if statistics is None:
-        times = [pc.min_max(table["observed_at"]).as_py() for table in tables(file) if table.num_rows]
-        statistics = [(time["min"], time["max"]) for time in times]
-    if not statistics:
-        return None
-    return min(low for low, _ in statistics), max(high for _, high in statistics)
+    told = zones(_metadata(file), "observed_at") if file.form == "parquet" else [None]
+    times = [pair for pair in told if pair is not None]
+    if len(times) < len(told):
+        found = [pc.min_max(table["observed_at"]).as_py() for table in tables(file) if table.num_rows]
+        times = [(pair["min"], pair["max"]) for pair in found]
+    return (min(low for low, _ in times), max(high for _, high in times)) if times else None
 
 
 def keys(file: SourceFile) -> set[str]:
     """Give the instruments, or other keys, that the file has rows of."""
-    statistics = _parquet_statistics(file, "key") if file.form == "parquet" else None
-    if statistics is not None and all(low == high for low, high in statistics):
-        return {low for low, _ in statistics}
+    told = zones(_metadata(file), "key") if file.form == "parquet" else [None]
+    if all(pair is not None and pair[0] == pair[1] for pair in told):
+        return {str(pair[0]) for pair in told if pair is not None}
     return {key for table in tables(file) for key in pc.unique(table["key"]).to_pylist()}
 
 
-def tables(file: SourceFile, data: bytes | None = None, wanted: frozenset[str] = frozenset()) -> Iterator[pa.Table]:
+def passed_over(file: SourceFile, wanted: Wanted) -> bool:
+    """Tell whether a file that is not small says itself that it holds nothing of what is wanted."""
+    if file.form != "parquet" or file.path.stat().st_size <= FOOTER_BYTES:
+        return False
+    return not groups(_metadata(file), wanted)
+
+
+def tables(file: SourceFile) -> Iterator[pa.Table]:
+    """Give all rows as `parts` does, without their places."""
+    for part in parts(file):
+        yield part.table
+
+
+def parts(file: SourceFile, data: bytes | None = None, wanted: Wanted = EVERYTHING) -> Iterator[Part]:
     """Give the file's rows in its own order, in tables of a bounded number of rows, with the columns of its kind.
 
-    `data` is the file's content where it was read already. A Parquet file that says itself that it has none of the
-    keys `wanted` may be passed over. Raises ArchiveError where the file cannot be read, its columns are not those
-    of the archive, or a value is missing.
+    `data` is the file's content where it was read already. Row groups of a Parquet file that say themselves that
+    they hold nothing of what is `wanted` are passed over. Raises ArchiveError where the file cannot be read, its
+    columns are not those of the archive, or a value is missing.
     """
     content = file.path if data is None else pa.BufferReader(data)
-    row = 0
     try:
-        for table in _READERS[file.form](file, content, wanted):
-            yield _conforming(file, table, row)
-            row += table.num_rows
+        for part in _rows(file, content, wanted):
+            yield Part(part.row, _conforming(file, part.table, part.row))
     except (OSError, pa.ArrowException, EOFError) as error:
         raise _unreadable(file.path, f"{file.form} of {file.kind}", error) from None
 
@@ -203,11 +216,9 @@ def _measured(file: SourceFile) -> SourceFile:
     return replace(file, lo=found[0], hi=found[1] + 1) if found else replace(file, lo=0, hi=0)
 
 
-def _parquet_statistics(file: SourceFile, column: str) -> list[tuple[Any, Any]] | None:
-    """Give the least and greatest value of each row group; None where the file does not tell."""
+def _metadata(file: SourceFile) -> pq.FileMetaData:
     try:
-        metadata = pq.read_metadata(file.path)
-        return column_statistics(metadata, column)
+        return pq.read_metadata(file.path)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file.path, "parquet", error) from None
 
@@ -218,51 +229,24 @@ def _unreadable(path: Path, form: str, error: Exception) -> ArchiveError:
     return ArchiveError(f"{path}: cannot be read as {form}: {reason}; put a whole copy there, or import it again")
 
 
-def column_statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]] | None:
-    """Give the least and greatest value of a column in each row group; None where the file does not tell."""
-    places = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == column]
-    if not places:
-        return None
-    found = []
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(places[0]).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        found.append((statistics.min, statistics.max))
-    return found
+def _parquet(file: SourceFile, content: Content, wanted: Wanted) -> Iterator[Part]:
+    try:
+        # Buffered ahead, a file's bytes would stay in memory until its last row is read.
+        source = pq.ParquetFile(content, read_dictionary=["key"], pre_buffer=False)
+    except KeyError:
+        raise ArchiveError(f"{file.path}: column key is missing") from None
+    with source:
+        yield from read(source, SCHEMAS[file.kind].names, wanted, READ_ROWS)
 
 
-def _parquet(file: SourceFile, content: Content, wanted: frozenset[str]) -> Iterator[pa.Table]:
-    names = SCHEMAS[file.kind].names
-    # Buffered ahead, a file's bytes would stay in memory until its last row is read.
-    with pq.ParquetFile(content, read_dictionary=["key"], pre_buffer=False) as source:
-        key = _only_key(source.metadata) if wanted else None
-        if key is not None and key not in wanted:
-            return
-        if key is not None and source.metadata.num_rows <= READ_ROWS:
-            table = source.read(columns=names[1:], use_threads=False)
-            yield table.add_column(0, "key", _repeated(key)[: table.num_rows])
-            return
-        if source.metadata.num_rows <= READ_ROWS:
-            yield source.read(columns=names, use_threads=False)
-            return
-        for batch in source.iter_batches(READ_ROWS, columns=names, use_threads=False):
-            yield pa.Table.from_batches([batch])
+def _placed(found: Iterable[pa.Table]) -> Iterator[Part]:
+    row = 0
+    for table in found:
+        yield Part(row, table)
+        row += table.num_rows
 
 
-def _only_key(metadata: pq.FileMetaData) -> str | None:
-    """Give the key that all rows have, None where the file does not tell of such a one."""
-    bounds = {bound for pair in column_statistics(metadata, "key") or () for bound in pair}
-    return str(bounds.pop()) if len(bounds) == 1 else None
-
-
-@lru_cache
-def _repeated(key: str) -> pa.DictionaryArray:
-    """Give a column of one key, to be cut to length: it is quicker made than read."""
-    return pa.DictionaryArray.from_arrays(np.zeros(READ_ROWS, np.int32), [key])
-
-
-def _csv(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.Table]:
+def _csv(file: SourceFile, content: Content) -> Iterator[pa.Table]:
     schema = SCHEMAS[file.kind]
     options = pa_csv.ConvertOptions(
         column_types={field.name: _plain(field.type) for field in schema},
@@ -274,7 +258,7 @@ def _csv(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.T
             yield pa.Table.from_batches([batch])
 
 
-def _json_lines(file: SourceFile, content: Content, _: frozenset[str]) -> Iterator[pa.Table]:
+def _json_lines(file: SourceFile, content: Content) -> Iterator[pa.Table]:
     if file.kind in EVENT_KINDS:
         yield _event_lines(file, content)
         return
@@ -303,11 +287,10 @@ def _event_lines(file: SourceFile, content: Content) -> pa.Table:
     )
 
 
-_READERS: dict[str, Callable[[SourceFile, Content, frozenset[str]], Iterator[pa.Table]]] = {
-    "parquet": _parquet,
-    "csv": _csv,
-    "jsonl": _json_lines,
-}
+def _rows(file: SourceFile, content: Content, wanted: Wanted) -> Iterator[Part]:
+    if file.form == "parquet":
+        return _parquet(file, content, wanted)
+    return _placed(_csv(file, content) if file.form == "csv" else _json_lines(file, content))
 
 
 def _unpacked(file: SourceFile, content: Content) -> pa.NativeFile:

@@ -38,8 +38,8 @@ class Stream:
         self.done = True
 
     def fill(self) -> None:
-        """Read until something lies before the last time read, so that something can be passed on."""
-        while not self.done and (not self.parts or self.first == self.last):
+        """Read until something can be passed on."""
+        while not self.done and (len(self.parts) < 2 or self.first == self.bound):  # noqa: PLR2004
             self.read()
 
     @property
@@ -48,9 +48,9 @@ class Stream:
         return int(self.parts[0].observed_at[0])
 
     @property
-    def last(self) -> int:
-        """The time of the last row held; what is unread may begin with it."""
-        return int(self.parts[-1].observed_at[-1])
+    def bound(self) -> int:
+        """A time before which nothing is unread: the first of the last part, so that parts are passed on uncut."""
+        return int(self.parts[-1].observed_at[0])
 
     def take_before(self, bound: int | None) -> list[Rows]:
         """Pass on what was observed before `bound`; all that is held where it is None."""
@@ -82,20 +82,36 @@ def merge(streams: Iterable[Stream]) -> Iterator[Rows]:
             stream.fill()
             reading += [stream] if stream.parts else []
             continue
-        bounds = [stream.last for stream in reading if not stream.done]
+        bounds = [stream.bound for stream in reading if not stream.done]
         bounds += [waiting[-1].opens_at] if waiting else []
         ready = [stream.take_before(min(bounds, default=None)) for stream in reading]
-        yield _sorted(ready)
+        yield from _sorted(ready)
         for stream in reading:
             stream.fill()
         reading = [stream for stream in reading if stream.parts]
 
 
-def _sorted(ready: list[list[Rows]]) -> Rows:
-    """Join what the streams passed on; instruments in order make most ties right before they are sorted."""
+def _sorted(ready: list[list[Rows]]) -> Iterator[Rows]:
+    """Join what the streams passed on, as far as it must be; instruments in order make most ties right beforehand."""
     groups = [parts for parts in ready if parts]
+    if len(groups) == 1:
+        for chain in _chains(groups[0]):
+            yield in_order(concat(chain))
+        return
     groups.sort(key=lambda parts: (int(parts[0].kind[0] == BAR), int(parts[0].instrument[0])))
-    return in_order(concat([rows for parts in groups for rows in parts]))
+    yield in_order(concat([rows for parts in groups for rows in parts]))
+
+
+def _chains(parts: list[Rows]) -> Iterator[list[Rows]]:
+    """Cut between a stream's parts where all rows of the one side come before all of the other."""
+    chain = parts[:1]
+    for rows in parts[1:]:
+        one_run = len(chain) == 1 and chain[0].run == rows.run >= 0 and chain[0].number[-1] < rows.number[0]
+        if one_run or chain[-1].observed_at[-1] < rows.observed_at[0]:
+            yield chain
+            chain = []
+        chain.append(rows)
+    yield chain
 
 
 class Doubles:
@@ -111,34 +127,48 @@ class Doubles:
 
     def distinct(self, rows: Rows) -> Rows:
         """Give the rows without doubles. Raises ArchiveError on a conflict."""
+        double = self._in_run(rows) if rows.run >= 0 else self._in_any(rows)
+        if not len(double):
+            return rows
+        self.dropped += len(double)
+        keep = np.ones(len(rows), np.bool_)
+        keep[double] = False
+        return rows.at(keep)
+
+    def _in_run(self, rows: Rows) -> Ints:
+        """Find doubles in a run: its rows differ among themselves, so only with those before it can they agree."""
+        recent = self._recent.get(rows.run)
+        found: Ints = np.empty(0, np.int64)
+        if recent is not None and rows.number[0] <= recent.number.max():
+            found = self._compare(rows, np.arange(len(rows)), recent)
+        self._remember(rows.run, rows.at(slice(-NEIGHBOURHOOD_ROWS, None)))
+        return found
+
+    def _in_any(self, rows: Rows) -> Ints:
         codes = series(rows)
         if (codes == codes[0]).all():
             groups = [(int(codes[0]), np.arange(len(rows)))]
         else:
             groups = [(code, np.flatnonzero(codes == code)) for code in np.unique(codes).tolist()]
-        double = [self._doubles(code, rows, which) for code, which in groups]
-        count = sum(len(which) for which in double)
-        if not count:
-            return rows
-        self.dropped += count
-        keep = np.ones(len(rows), np.bool_)
-        keep[np.concatenate(double)] = False
-        return rows.at(keep)
+        return np.concatenate([self._in_series(code, rows, which) for code, which in groups])
 
-    def _doubles(self, code: int, rows: Rows, which: Ints) -> Ints:
-        """Find doubles among `which`, the rows of one series; remember its last rows."""
+    def _in_series(self, code: int, rows: Rows, which: Ints) -> Ints:
+        """Find doubles among `which`, the rows of one series."""
         numbers = rows.number[which]
         recent = self._recent.get(code)
-        rising = bool((np.diff(numbers) > 0).all())
+        rising = bool((numbers[1:] > numbers[:-1]).all())
         found: Ints = which[:0]
-        if recent is None or not rising or numbers[0] <= recent.number.max():
+        if not rising or (recent is not None and numbers[0] <= recent.number.max()):
             found = self._compare(rows, which, recent)
-        tail = rows.at(which[-NEIGHBOURHOOD_ROWS:])
-        if recent is not None and len(tail) < NEIGHBOURHOOD_ROWS:
-            spare = NEIGHBOURHOOD_ROWS - len(tail)
-            tail = concat([recent.at(slice(-spare, None)), tail])
-        self._recent[code] = tail
+        self._remember(code, rows.at(which[-NEIGHBOURHOOD_ROWS:]))
         return found
+
+    def _remember(self, code: int, last: Rows) -> None:
+        """Keep the last rows of a series, in arrays of their own: a view would hold a whole batch in memory."""
+        recent = self._recent.get(code)
+        if recent is not None and len(last) < NEIGHBOURHOOD_ROWS:
+            last = concat([recent.at(slice(len(last) - NEIGHBOURHOOD_ROWS, None)), last])
+        self._recent[code] = last.copy()
 
     def _compare(self, rows: Rows, which: Ints, recent: Rows | None) -> Ints:
         here = rows.at(which)

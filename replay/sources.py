@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import msgspec
 
 from agents.frame import Frame
 from connectors.archive import MARKET_KINDS, TEXT_KINDS
-from replay.files import ALWAYS, READ_ROWS, SourceFile, extent, find_files, keys, lanes
+from replay.files import ALWAYS, READ_ROWS, SourceFile, extent, find_files, keys, lanes, passed_over
 from replay.merge import Doubles, Stream, merge
 from replay.reading import RowReader
 from replay.records import read_events
+from replay.rowgroups import Wanted
 from replay.rows import Rows
 from schemas.base import Event
 from schemas.book import Book
@@ -31,7 +33,7 @@ GROUP_BYTES = 1 << 20
 """Small files are read in groups of about this size, so that a year of daily files costs no more than one file."""
 AHEAD = 3
 """Groups of a lane that are read before they are needed, by threads of which each waits for no other."""
-LANES_ROWS = 4 * READ_ROWS
+LANES_ROWS = 2 * READ_ROWS
 """Rows that all lanes together read at a time."""
 
 
@@ -68,8 +70,8 @@ class Archive:
         self.dropped = 0
         """Market rows that the last reading left out as exact doubles of a row just before."""
         self._book = book
-        self._window = (start_ns, end_ns)
-        self._reader = RowReader(self.instruments, start_ns, end_ns, self._content)
+        self._wanted = Wanted(frozenset(self.instruments), start_ns, end_ns)
+        self._reader = RowReader(self.instruments, self._wanted, self._content)
         self._digests: dict[str, str] = {}
 
     def frames(self, batch_rows: int = READ_ROWS, skip_rows: int = 0) -> Iterator[Frame]:
@@ -99,20 +101,23 @@ class Archive:
         """Give the recorded verdicts in the total order, whichever book they were asked for."""
         return self._events(("verdicts",), None)
 
-    @property
+    @cached_property
     def span(self) -> tuple[int, int]:
         """The first and the last `observed_at` of the market rows, to measure progress by."""
         files = self._market_files()
         lo, hi = min(file.lo for file in files), max(file.hi for file in files)
         edges = [extent(file) for file in files if file.lo == lo or file.hi == hi]
         times = [time for edge in edges if edge for time in edge]
-        start, end = self._window
-        return max(start, min(times)), min(end, max(times))
+        return max(self._wanted.start_ns, min(times)), min(self._wanted.end_ns, max(times))
 
     def inputs(self) -> list[Input]:
-        """Describe what the archive holds between the two times, kind by kind, with digests of the bytes."""
-        kinds = sorted({file.kind for file in self.files})
-        return [self._input(kind, [file for file in self.files if file.kind == kind]) for kind in kinds]
+        """Describe what the archive holds between the two times, kind by kind, with digests of the bytes.
+
+        Market data that tells by itself that it is of other instruments or times is left out, as it is not read.
+        """
+        files = [file for file in self.files if file.kind not in MARKET_KINDS or not passed_over(file, self._wanted)]
+        kinds = sorted({file.kind for file in files})
+        return [self._input(kind, [file for file in files if file.kind == kind]) for kind in kinds]
 
     def require_instruments(self) -> None:
         """Raise ArchiveError unless there is a row of one of the book's instruments."""
@@ -161,7 +166,7 @@ class Archive:
 
     def _events(self, kinds: tuple[str, ...], wanted: frozenset[str] | None) -> Iterator[Event]:
         files = [file for file in self.files if file.kind in kinds]
-        return read_events(lanes(files), wanted, *self._window)
+        return read_events(lanes(files), wanted, self._wanted.start_ns, self._wanted.end_ns)
 
     def _input(self, kind: str, files: Sequence[SourceFile]) -> Input:
         lines = [f"{self._digest(file)}  {file.name}\n" for file in sorted(files, key=lambda file: file.name)]

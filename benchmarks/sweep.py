@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.market import write_market
 from benchmarks.quorum_ema import INSTRUMENT, archived
+from replay.results import Summary
 from replay.run import Run, Settings
 from replay.sweep import Outcome, Setting, Sources, book_with, settings_of, sweep
 
@@ -47,6 +48,8 @@ def alone(archive: Path, setting: Setting, out: Path) -> tuple[float, int, float
     """Replay one setting with the log, as `quorum replay --no-report` does: seconds, orders and last equity."""
     began = time.perf_counter()
     summary = Run(book_with(BOOK, setting), Settings(archive=archive, out=out, report=False)).run(lambda _: None)
+    if not isinstance(summary, Summary):
+        raise SystemExit("sweep: a run with a full log gave no summary")
     return time.perf_counter() - began, int(summary.metrics["orders"] or 0), summary.end_equity
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 
+from replay.results import Summary
 from replay.run import Run
 from replay.run import Settings as RunSettings
 from replay.sweep import Outcome, Sources, book_with, settings_of, sweep
@@ -38,6 +39,7 @@ def test_each_outcome_is_what_a_replay_of_that_book_comes_to(
     for outcome in outcomes:
         settings = RunSettings(archive=SOURCES.archive, out=tmp_path, end_ns=SOURCES.end_ns, report=False)
         alone = Run(book_with(data, outcome.setting), settings).run(lambda _: None)
+        assert isinstance(alone, Summary)
         assert outcome.end_equity == alone.end_equity
         assert outcome.orders == alone.metrics["orders"]
         assert outcome.metrics == {name: alone.metrics[name] for name in outcome.metrics}

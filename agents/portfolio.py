@@ -18,7 +18,7 @@ from agents.features import Features
 from agents.frame import Floats
 from agents.money import COST_STEP, ZERO, add, divide, exact, magnitude, multiply, negative, plain, quantize, subtract
 from schemas.accounting import EquityMarked, PositionChanged
-from schemas.base import NS_PER_MIN, Event
+from schemas.base import NS_PER_MIN, Event, derived_id
 from schemas.book import Book
 from schemas.control import ClockTicked
 from schemas.execution import OrderFilled
@@ -117,23 +117,32 @@ class Portfolio(Agent[PortfolioState]):
 
     def mark(self, ticks: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
         """Say what the book is worth at each of some ticks, at the last prices by then; no fill lies between them."""
-        state = self.state
+        state, name, author = self.state, self.book.name, self._author
         state.due = self._boundary(ticks[-1].observed_at)
-        held = [(i, p) for i, p in enumerate(state.positions) if p.quantity]
+        held = [
+            (i, p.quantity, p.cost, self.book.instruments[i].multiplier)
+            for i, p in enumerate(state.positions)
+            if p.quantity
+        ]
         cash, realised, fees = plain(state.cash), plain(state.realised), plain(state.fees)
         marked: list[EquityMarked] = []
         for tick, known in zip(ticks, prices, strict=True):
             equity, unrealised, gross = state.cash, ZERO, ZERO
-            for i, position in held:
-                unit = multiply(exact(known[i]), self.book.instruments[i].multiplier)
-                notional = multiply(position.quantity, unit)
+            for i, quantity, cost, multiplier in held:
+                notional = multiply(quantity, multiply(exact(known[i]), multiplier))
                 equity = add(equity, notional)
-                unrealised = add(unrealised, subtract(notional, position.cost))
+                unrealised = add(unrealised, subtract(notional, cost))
                 gross = add(gross, magnitude(notional))
+            at, cause = tick.observed_at, tick.id
             marked.append(
-                self.emit(
-                    EquityMarked,
-                    tick,
+                EquityMarked(  # not by `emit`: a year of hours is 8,760 of them, each the one answer to its tick
+                    id=derived_id(cause, author, 0),
+                    key=name,
+                    occurred_at=at,
+                    observed_at=at,
+                    book=name,
+                    seq=tick.seq,
+                    cause=cause,
                     equity=plain(equity),
                     cash=cash,
                     unrealised_pnl=plain(unrealised),
@@ -142,6 +151,7 @@ class Portfolio(Agent[PortfolioState]):
                     gross_exposure=plain(gross),
                 )
             )
+        self._cause, self._said = ticks[-1].id, 0
         return marked
 
     def quantity(self, index: int) -> Decimal:

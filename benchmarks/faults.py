@@ -213,6 +213,7 @@ class Run:
             thread.join()
         for repair in self.after:
             repair()
+        self.house.session.confirm()
         self._settle()
         return self
 

@@ -34,13 +34,12 @@ class Executor:
         self.read_to: list[TopicPartition] = []
         self.prices: dict[str, tuple[Decimal, Decimal]] = {}
         """Of each instrument, what a buyer pays and what a seller gets."""
-        self.producer = Producer(
-            {"bootstrap.servers": BOOTSTRAP, "transactional.id": f"{NAMESPACE}execute-orders-{book}"}
-        )
+        cluster = {"bootstrap.servers": BOOTSTRAP, "topic.metadata.refresh.interval.ms": 10_000}
+        self.producer = Producer(cluster | {"transactional.id": f"{NAMESPACE}execute-orders-{book}"})
         self.producer.init_transactions()
         self.consumer = Consumer(
-            {
-                "bootstrap.servers": BOOTSTRAP,
+            cluster
+            | {
                 "group.id": "execute-orders",  # asked for, and not used: partitions are assigned by hand
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

@@ -89,6 +89,7 @@ def main() -> None:
             "enable.idempotence": True,  # what the client sends again by itself arrives once, in order
             "linger.ms": 5,  # ticks of 5 ms go out as one batch
             "compression.type": "gzip",  # every client can read it
+            "topic.metadata.refresh.interval.ms": 10_000,  # five minutes by default: long after a broker's restart
         }
     )
     source = walk()

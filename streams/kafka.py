@@ -21,6 +21,9 @@ CLIENT_LOG = getLogger("librdkafka")
 """What the clients say themselves goes where all logs go, not raw to standard error."""
 SESSION_MS = 8_000
 """A worker that is silent for so long has lost its partitions."""
+METADATA_MS = 10_000
+"""How often a client asks who leads its partitions, if nothing tells it to: after a restart of a broker librdkafka may
+hold a partition for leaderless, and would ask again after five minutes."""
 MAX_MESSAGE_BYTES = 16_000_000
 """Of what the workers send: a snapshot is the largest."""
 
@@ -53,7 +56,11 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
 
     def client(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - librdkafka's own values
         """Give the settings of a librdkafka client."""
-        config: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security}
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap,
+            "security.protocol": self.security,
+            "topic.metadata.refresh.interval.ms": METADATA_MS,
+        }
         files = {
             "ssl.ca.location": self.ca_file,
             "ssl.certificate.location": self.certificate_file,

@@ -32,6 +32,7 @@ from streams.reading import bounds, read_back
 from streams.wire import key_of
 
 ANSWERS = {topic.name: topic.partitions for topic in TOPICS if topic.name in ("verdicts", "fills", "orders")}
+DELIVERY_S = 60.0
 ROOT = Path(__file__).parents[2]
 ARCHIVE = ROOT / "examples" / "archive"
 
@@ -141,6 +142,11 @@ class Session:
         if flush:
             self._producer.flush()
         return count
+
+    def confirm(self) -> None:
+        """Wait until Kafka has all that was told: what it was never given says nothing of the workers."""
+        left = self._producer.flush(DELIVERY_S)
+        assert not left, f"{left} events were not taken by the broker within {DELIVERY_S:g} s"
 
     def tell_as_it_is(self, *events: Event) -> None:
         """Send events unchanged, and wait until Kafka has them."""

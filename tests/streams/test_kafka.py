@@ -37,6 +37,7 @@ def test_settings_come_from_the_environment() -> None:
     assert kafka.client(client_id="x") == {
         "bootstrap.servers": "a:1,b:2",
         "security.protocol": "sasl_ssl",
+        "topic.metadata.refresh.interval.ms": 10_000,
         "ssl.ca.location": "ca.pem",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "desk",

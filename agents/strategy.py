@@ -56,6 +56,7 @@ class Strategy(Agent[StrategyState]):
         super().__init__(book, StrategyState(signals=signals, until=[NEVER] * n, votes=[None] * n))
         self._features, self._portfolio, self._orders = features, portfolio, orders
         settings = book.strategy
+        self._fast_reasons = _fast_reasons(book)
         self.rules = np.array(
             Rules(
                 mode=_MODE[settings.mode],
@@ -204,12 +205,7 @@ class Strategy(Agent[StrategyState]):
         """Say in words what the two brains see."""
         if self.state.signals.item(k, KILLED):
             return "the kill switch is pulled"
-        settings = self.book.features
-        side = {1: "above", -1: "below", 0: "not yet known against"}[cross]
-        fast = f"EMA {settings.ema_fast} {side} EMA {settings.ema_slow}"
-        if self.book.strategy.fast_brain == "none":
-            fast = "no fast brain"
-        vote = self.state.votes[k]
+        fast, vote = self._fast_reasons[cross], self.state.votes[k]
         if vote is None:
             return fast
         return f"{vote.agree} of {vote.of} models say {vote.action} ({vote.confidence:.2f}); {fast}"
@@ -220,3 +216,11 @@ def _on_side(level: float | None, price: float, side: int) -> float | None:
     if level is None or level <= 0.0 or side * (level - price) <= 0.0:
         return None
     return level
+
+
+def _fast_reasons(book: Book) -> dict[int, str]:
+    """Say in words what the fast brain sees, by the way it points."""
+    settings, sides = book.features, {1: "above", -1: "below", 0: "not yet known against"}
+    if book.strategy.fast_brain == "none":
+        return dict.fromkeys(sides, "no fast brain")
+    return {cross: f"EMA {settings.ema_fast} {side} EMA {settings.ema_slow}" for cross, side in sides.items()}

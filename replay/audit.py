@@ -22,9 +22,11 @@ from replay.rundir import RunDir
 from schemas.base import Event
 from schemas.book import Book
 from schemas.codec import decode, encode
-from schemas.errors import ArchiveError, DivergedError, RefusedError
+from schemas.errors import ArchiveError, DivergedError, QuorumError, RefusedError
 from schemas.topics import TOPIC_OF
 
+BLOCK_EVENTS = 4096
+"""Derived events that are compared at once."""
 MAX_SHOWN = 400
 """Characters of a differing line that the error shows."""
 
@@ -38,7 +40,7 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Recorded:
-    """The derived topics of a recorded log, compared line by line in the order in which they are made again."""
+    """The derived topics of a recorded log, compared with what is made again by the block, or line by line."""
 
     def __init__(self, root: Path, opened: ExitStack) -> None:
         """Open every topic's file; they are closed with `opened`."""
@@ -48,10 +50,33 @@ class Recorded:
             if not path.is_file():
                 raise ArchiveError(f"{path}: missing; a run's log holds every derived topic")
             self._files[topic] = opened.enter_context(path.open("rb"))
+        self._rebuilt: list[Event] = []
         self.lines = 0
 
-    def expect(self, event: Event) -> None:
-        """Raise DivergedError unless the topic's next recorded line is this event, byte for byte."""
+    def expect(self, rebuilt: list[Event]) -> None:
+        """Take events that should be recorded next, each in its topic; DivergedError may wait for `settle`."""
+        self._rebuilt += rebuilt
+        if len(self._rebuilt) >= BLOCK_EVENTS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Raise DivergedError, with the first difference, unless all that was expected is recorded byte for byte."""
+        rebuilt, self._rebuilt = self._rebuilt, []
+        starts = {topic: file.tell() for topic, file in self._files.items()}
+        lines: dict[str, list[bytes]] = {topic: [] for topic in self._files}
+        for event in rebuilt:
+            lines[TOPIC_OF[type(event)]].append(encode(event))
+        if not all(self._holds(topic, b"".join([line + b"\n" for line in said])) for topic, said in lines.items()):
+            for topic, file in self._files.items():
+                file.seek(starts[topic])
+            for event in rebuilt:
+                self._expect_line(event)
+        self.lines += len(rebuilt)
+
+    def _holds(self, topic: str, block: bytes) -> bool:
+        return self._files[topic].read(len(block)) == block
+
+    def _expect_line(self, event: Event) -> None:
         topic = TOPIC_OF[type(event)]
         recorded = self._files[topic].readline().rstrip(b"\n")
         rebuilt = encode(event)
@@ -60,14 +85,15 @@ class Recorded:
                 f"{topic}.jsonl differs at journal entry {event.seq}:"
                 f" recorded {_shown(recorded) or 'nothing'}, rebuilt {_shown(rebuilt)}"
             )
-        self.lines += 1
 
     def is_left(self) -> bool:
         """Tell whether a topic holds a line that was not compared yet."""
+        self.settle()
         return any(file.peek(1) for file in self._files.values())
 
     def end(self, last_seq: int) -> None:
         """Raise DivergedError where a topic holds more than was rebuilt up to `last_seq`."""
+        self.settle()
         for topic, file in self._files.items():
             line = file.readline()
             if line:
@@ -96,12 +122,16 @@ def audit(run_dir: Path, frames: Iterable[Frame], book: Book) -> Audited:
         recorded = Recorded(run_dir / "log", opened)
         rebuild = _Rebuild(desk, recorded, frames)
         entries = 0
-        for entry in journal:
-            rebuild.rows_until(entry.seq)
-            rebuild.seq = entry.seq
-            rebuild.expect_all(desk.apply(entry))
-            entries += 1
-        rebuild.rows_behind()
+        try:
+            for entry in journal:
+                rebuild.rows_until(entry.seq)
+                rebuild.seq = entry.seq
+                recorded.expect(desk.apply(entry))
+                entries += 1
+            rebuild.rows_behind()
+        except QuorumError:
+            recorded.settle()  # what was rebuilt until then may differ already
+            raise
         recorded.end(rebuild.seq)
         return Audited(entries, rebuild.rows, recorded.lines)
 
@@ -113,7 +143,7 @@ def _journal(path: Path) -> Generator[Event, None, None]:
             last = 0
             for number, line in enumerate(file, 1):
                 try:
-                    entry = decode(line)
+                    entry = decode(line.rstrip(b"\n"))
                 except RefusedError as error:
                     raise ArchiveError(f"{path}:{number}: {error}") from None
                 if entry.seq <= last:
@@ -134,10 +164,6 @@ class _Rebuild:
         self._at = 0
         self.seq = 0
         self.rows = 0
-
-    def expect_all(self, answers: list[Event]) -> None:
-        for event in answers:
-            self._recorded.expect(event)
 
     def rows_until(self, seq: int) -> None:
         """Take the market events at the positions up to, and without, `seq`."""
@@ -175,7 +201,7 @@ class _Rebuild:
         self._count(stop - lo)
         if stop < end:
             self._count(1)
-            self.expect_all(self._desk.speak(frame, stop, self.seq))
+            self._recorded.expect(self._desk.speak(frame, stop, self.seq))
         return True
 
     def _count(self, rows: int) -> None:

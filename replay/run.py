@@ -116,7 +116,8 @@ class Run:
             engine.pacer = WallPacer(settings.speed, show)
         try:
             for frame in engine.run(self._frames(), archived_inputs(source)):
-                prices.take(frame, engine.now)
+                if settings.log != "none":
+                    prices.take(frame, engine.now)
                 show()
         except StoppedError as error:
             log.derived(_failure(self.book, engine, error))

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors import archive as archive_module
 from connectors.archive import SCHEMAS, discard, write
@@ -45,6 +48,37 @@ def test_a_file_names_only_the_keys_it_holds(tmp_path: Path) -> None:
     assert [pq.ParquetFile(path).read()["key"].unique().to_pylist() for path in paths] == [[BTC], [ETH]]
     statistics = [pq.read_metadata(path).row_group(0).column(0).statistics for path in paths]
     assert [(each.min, each.max) for each in statistics] == [(BTC, BTC), (ETH, ETH)]
+
+
+def encodings(path: Path) -> dict[str, tuple[bool, str]]:
+    """Tell of each column whether it is a dictionary, and how it is compressed."""
+    group = pq.read_metadata(path).row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    return {each.path_in_schema: (each.has_dictionary_page, each.compression) for each in columns}
+
+
+def test_what_comes_again_is_stored_once_and_the_rest_is_compressed(tmp_path: Path) -> None:
+    rows = [trade(BTC, i, DAY + i, price=100 + i % 20 / 10, size=i + 0.1) for i in range(100)]
+    (path,) = write(tmp_path, "trades", table("trades", rows), "a")
+    stored = encodings(path)
+    assert stored["price"] == stored["key"] == stored["side"] == (True, "UNCOMPRESSED")
+    assert stored["size"] == (False, "ZSTD")
+    assert stored["observed_at"] == stored["occurred_at"] == stored["number"] == (False, "UNCOMPRESSED")
+    group = pq.read_metadata(path).row_group(0)
+    assert "DELTA_BINARY_PACKED" in group.column(1).encodings
+
+
+@given(
+    prices=st.lists(st.floats(allow_nan=False, width=64) | st.sampled_from((0.1, -0.0, 0.0)), min_size=1, max_size=40),
+    again=st.integers(1, 6),
+)
+def test_every_bit_of_a_float_comes_back(
+    prices: list[float], again: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [trade(BTC, i, DAY + i, price=price) for i, price in enumerate(prices * again)]
+    (path,) = write(tmp_path_factory.mktemp("archive"), "trades", table("trades", rows), "a")
+    found = pq.ParquetFile(path).read()["price"].to_numpy()
+    assert found.tobytes() == np.array(prices * again).tobytes()
 
 
 def test_the_same_source_twice_counts_once_and_another_is_added(tmp_path: Path) -> None:

@@ -257,19 +257,14 @@ def _last_line(text: str) -> str:
 def _runs(engine: Engine, setting: Setting, report: Report) -> list[Run]:
     """Take apart what one call reports: the run in memory, and those that Quorum makes besides."""
     own = engine.name in (GUARDED, ASKED)
+    loaded = (LOADED, report.run_loaded_s if engine.name == QUORUM.name else None, report.run_loaded_cpu_s)
     runs = [Run(engine.name, setting.name, report, own)]
-    if report.run_loaded_s is not None and report.run_loaded_cpu_s is not None and engine.name == QUORUM.name:
-        runs.append(Run(LOADED, setting.name, _timed(report, report.run_loaded_s, report.run_loaded_cpu_s), own))
-    if report.run_recorded_s is not None and report.run_recorded_cpu_s is not None:
-        again = _timed(report, report.run_recorded_s, report.run_recorded_cpu_s)
-        runs.append(Run(RECORDED, setting.name, again, own))
+    for name, wall_s, cpu_s in (loaded, (RECORDED, report.run_recorded_s, report.run_recorded_cpu_s)):
+        if wall_s and cpu_s:
+            rates = {"bars_per_s": round(report.bars / wall_s), "bars_per_cpu_s": round(report.bars / cpu_s)}
+            again = msgspec.structs.replace(report, run_s=wall_s, run_cpu_s=cpu_s, peak_rss_mb=None, **rates)
+            runs.append(Run(name, setting.name, again, own))
     return runs
-
-
-def _timed(report: Report, wall_s: float, cpu_s: float) -> Report:
-    """Give the same work in another time."""
-    rates = {"bars_per_s": round(report.bars / wall_s), "bars_per_cpu_s": round(report.bars / cpu_s)}
-    return msgspec.structs.replace(report, run_s=wall_s, run_cpu_s=cpu_s, peak_rss_mb=None, **rates)
 
 
 class Plan(NamedTuple):

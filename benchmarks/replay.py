@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# Nothing of the project is imported, so this program may be started by its path, and its own memory stays small.
+# Nothing of the project is imported, so this program may be started by its path.
 ROOT = Path(__file__).parents[1]
 PEERS_VENV = ROOT / ".venv-peers"
 
@@ -214,8 +214,7 @@ PEERS = {
 
 def found_peers(venv: Path) -> tuple[list[Engine], list[str]]:
     """Try each peer in its environment; return those that start, and one sentence for each that does not."""
-    python = venv / "bin" / "python"
-    engines, missing = [], []
+    python, engines, missing = venv / "bin" / "python", [], []
     for name, program in PEERS.items():
         engine = Engine(name, (str(python), f"benchmarks/peers/{program}"))
         if not python.exists():

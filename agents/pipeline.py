@@ -74,11 +74,13 @@ class Desk:
             self.portfolio,
             Outcomes(book, self.features),
         )
-        self._deciders = tuple(agent for agent in self.agents if agent is not self.portfolio)
         self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
                 self._routes.setdefault(kind, []).append((agent.name, handler))
+        self._timed = tuple(
+            agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
+        )
         self._seen: OrderedDict[str, None] = OrderedDict()  # a dict forgets its oldest key slowly
         self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
@@ -218,8 +220,10 @@ class Desk:
         said: list[Event] = []
         unheard = answers[::-1]
         while unheard:
-            said.append(unheard.pop())
-            unheard.extend(reversed(self._heard(said[-1])))
+            event = unheard.pop()
+            said.append(event)
+            if type(event) in self._routes:
+                unheard.extend(reversed(self._heard(event)))
             if len(said) > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
                 raise StoppedError("desk", said[0].cause, said[0].seq, loop)
@@ -228,7 +232,7 @@ class Desk:
 
     def _look_ahead(self) -> None:
         due = NEVER
-        for agent in self._deciders:
+        for agent in self._timed:
             if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
                 due = agent.state.due
         self.loud_due = due

@@ -159,6 +159,7 @@ def audit(
     """
     from cli.books import load_book
     from replay.audit import audit as rebuild
+    from replay.collector import collector_paused
     from replay.rundir import BOOK
     from replay.sources import open_archive
 
@@ -166,7 +167,8 @@ def audit(
         raise ArchiveError(f"{run}: is not the folder of a run, which holds {BOOK} and log/; name one")
     book = load_book(run / BOOK)
     frames = () if archive is None else open_archive(archive, book, None, None).frames()
-    audited = rebuild(run, frames, book)
+    with collector_paused():
+        audited = rebuild(run, frames, book)
     sys.stdout.write(
         f"{run}: {audited.derived_events:,} derived events rebuilt from {audited.market_events:,} market events and"
         f" {audited.journal_entries:,} journal entries, every byte equal\n"

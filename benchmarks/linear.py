@@ -36,6 +36,8 @@ MONTH_NS = START_NS + 31 * NS_PER_DAY
 DAY_BARS = 1440
 ARCHIVES = {"a month": 31, "a year": 366, "ten years": 3653}
 """Archives by their days: files by day, as the importers write them."""
+MONTH_RUNS = 3
+"""A month is over in a blink: the quickest of these counts."""
 BOOK = ema_book(400, 1000)
 SEED = 1
 WARM_BARS = 5_000
@@ -48,7 +50,10 @@ class Cost(msgspec.Struct, frozen=True):
     events: int
     cpu_s: float
     wall_s: float
-    peak_rss_mb: int
+    replay_mb: int
+    """Peak resident memory when the last event was through."""
+    figures_mb: int
+    """When the figures were made as well, which hold every mark of the equity and every sample of the prices."""
 
 
 class Month(msgspec.Struct, frozen=True):
@@ -64,24 +69,25 @@ class Month(msgspec.Struct, frozen=True):
     cost: Cost
 
 
-def _replayed(archive: Path, end_ns: int | None) -> int:
+def _replayed(archive: Path, end_ns: int | None) -> Cost:
+    peaks: list[int] = []
+    watch = Stopwatch()
     with TemporaryDirectory() as out:
         run = Run(BOOK, Settings(archive=archive, out=Path(out) / "run", end_ns=end_ns, report=False))
-        run.run(lambda _: None)
-    return 0 if run.engine is None else run.engine.rows
+        run.run(lambda _: peaks.append(peak_rss_mb()))
+    lap = watch.lap()
+    return Cost(0 if run.engine is None else run.engine.rows, lap.cpu_s, lap.wall_s, max(peaks), peak_rss_mb())
 
 
 def _cost(archive: Path, warm: Path, end_ns: int | None) -> Cost:
     """Replay a small archive first, so that kernels are compiled or read from numba's cache."""
     _replayed(warm, None)
-    watch = Stopwatch()
-    events = _replayed(archive, end_ns)
-    lap = watch.lap()
-    return Cost(events, lap.cpu_s, lap.wall_s, peak_rss_mb())
+    return _replayed(archive, end_ns)
 
 
 def _month(name: str, archive: Path, warm: Path) -> Month:
-    cost = _cost(archive, warm, MONTH_NS)
+    first = _cost(archive, warm, MONTH_NS)
+    cost = min(first, *(_replayed(archive, MONTH_NS) for _ in range(MONTH_RUNS - 1)), key=lambda each: each.cpu_s)
     watch = Stopwatch()
     read = open_archive(archive, BOOK, end_ns=MONTH_NS)
     for _ in read.frames():
@@ -160,7 +166,7 @@ def _panel(line: Line, left: int, high: float) -> str:
     def at(x: float, seconds: float) -> tuple[float, float]:
         across = math.log(x / least) / math.log(most / least)
         up = math.log(max(seconds, LOW_S) / LOW_S) / math.log(high / LOW_S)
-        return left + 40 + across * (WIDTH - 100), TOP + HEIGHT - 30 - up * (HEIGHT - 40)
+        return left + 60 + across * (WIDTH - 130), TOP + HEIGHT - 30 - up * (HEIGHT - 40)
 
     places = [at(*point) for point in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -193,11 +199,12 @@ def _plot(found: Sequence[Cost], flat: Sequence[Month]) -> str:
 
 def _print(found: Sequence[Cost], flat: Sequence[Month]) -> None:
     table = Table(caption="bars of one minute, the whole replay: archive in, log and figures out")
-    for name in ("events", "cpu s", "wall s", "ns an event, cpu", "peak MB"):
+    for name in ("events", "cpu s", "wall s", "ns an event, cpu", "peak MB", "with figures"):
         table.add_column(name, justify="right")
     for cost in found:
         ns = f"{cost.cpu_s / cost.events * 1e9:,.0f}"
-        table.add_row(f"{cost.events:,}", f"{cost.cpu_s:.2f}", f"{cost.wall_s:.2f}", ns, f"{cost.peak_rss_mb:,}")
+        memory = f"{cost.replay_mb:,}", f"{cost.figures_mb:,}"
+        table.add_row(f"{cost.events:,}", f"{cost.cpu_s:.2f}", f"{cost.wall_s:.2f}", ns, *memory)
     OUT.print(table)
     table = Table(caption="one month of bars out of each archive; source: its rows alone")
     for name in ("archive", "files", "read", "row groups", "read", "source cpu s", "replay cpu s", "peak MB"):
@@ -211,7 +218,7 @@ def _print(found: Sequence[Cost], flat: Sequence[Month]) -> None:
             f"{month.groups_read:,}",
             f"{month.source_cpu_s:.3f}",
             f"{month.cost.cpu_s:.2f}",
-            f"{month.cost.peak_rss_mb:,}",
+            f"{month.cost.figures_mb:,}",
         )
     OUT.print(table)
 

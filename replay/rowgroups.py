@@ -50,12 +50,13 @@ def zones(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any] | None
 
     None where the group does not tell, or where it has nulls or values of another type than an archive's.
     """
-    places = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == column]
-    if not places:
+    names = metadata.schema.names
+    if column not in names:
         return [None] * metadata.num_row_groups
+    place = names.index(column)
     found: list[tuple[Any, Any] | None] = []
     for group in range(metadata.num_row_groups):
-        told = metadata.row_group(group).column(places[0]).statistics
+        told = metadata.row_group(group).column(place).statistics
         whole = told is not None and told.has_min_max and told.has_null_count and not told.null_count
         found.append((told.min, told.max) if whole and isinstance(told.min, _TYPES[column]) else None)
     return found

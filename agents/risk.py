@@ -32,6 +32,7 @@ from agents.money import (
 )
 from agents.orders import Orders
 from agents.portfolio import Portfolio
+from agents.sizing import NUMERIC_LIMITS, Denial, Sizing
 from schemas.base import NS_PER_DAY, NS_PER_S, Event
 from schemas.book import Book, RiskSettings
 from schemas.control import (
@@ -44,46 +45,11 @@ from schemas.control import (
     TradeDeclined,
 )
 from schemas.decisions import Clamp, ConfirmationRequested, TradeApproved, TradeProposed, TradeRejected
-from schemas.execution import OrderRequested, Side
+from schemas.execution import OrderRequested
 from schemas.fields import MAX_NOTE_CHARS
 from schemas.operations import AlertRaised
 
 _SIGN = {"long": 1, "short": -1, "flat": 0}
-
-
-class Sizing(msgspec.Struct, kw_only=True):
-    """A trade on its way through the limits; it waits here when a person must confirm it."""
-
-    proposal: str
-    index: int
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    reduce_only: bool
-    clamps: list[Clamp]
-    held: Decimal
-    """Position that it was sized for."""
-    stop_price: Decimal | None = None
-    target_price: Decimal | None = None
-    expires_at: int = 0
-
-    def aim(self) -> Decimal:
-        """Give the signed quantity that the trade leads to."""
-        return add(self.held, self.quantity if self.side == "buy" else negative(self.quantity))
-
-    def aim_for(self, quantity: Decimal) -> None:
-        """Trade so much that the book holds this signed quantity."""
-        total = subtract(quantity, self.held)
-        self.side, self.quantity = "buy" if total > ZERO else "sell", magnitude(total)
-
-
-class Denial(msgspec.Struct, frozen=True):
-    """Why no new risk may be taken: reason, limit, its value, the value that broke it."""
-
-    reason: str
-    limit: str = ""
-    limit_value: str = ""
-    value: str = ""
 
 
 class RiskState(State, kw_only=True):
@@ -423,12 +389,6 @@ class Risk(Agent[RiskState]):
     def _reject(self, cause: Event, key: str, proposal: str, denial: Denial) -> Event:
         fields: dict[str, Any] = msgspec.structs.asdict(denial)
         return self.emit(TradeRejected, cause, key, instrument=key, proposal=proposal, **fields)
-
-
-NUMERIC_LIMITS = tuple(
-    name for name in RiskSettings.__struct_fields__ if name not in ("order_quantity", "scale_by_conviction")
-)
-"""Limits that `RulesChanged` may set."""
 
 
 def _on_tick(price: float | None, tick: Decimal) -> Decimal | None:

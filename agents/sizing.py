@@ -11,7 +11,6 @@ from schemas.book import RiskSettings
 from schemas.decisions import Clamp
 from schemas.execution import Side
 
-
 NUMERIC_LIMITS = tuple(
     name for name in RiskSettings.__struct_fields__ if name not in ("order_quantity", "scale_by_conviction")
 )

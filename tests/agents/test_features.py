@@ -321,7 +321,7 @@ while lo < len(frame):
         spoken += 1
         assert by_scan.speak(frame, stop, stop + 1)
     lo = stop + 1
-assert spoken > 20
+assert spoken > 10
 assert by_scan.snapshot() == by_row.snapshot()
 sys.stdout.buffer.write(by_row.snapshot())
 """

@@ -127,9 +127,9 @@ def step(row: Row, kind: int, number: int, occurred_at: int, values: Floats, i: 
     """Take the market event whose values are row `i`."""
     if kind == BAR:
         return step_bar(row, number, values[i, 1], values[i, 2], values[i, 3], int(values[i, 5]), settings)
-    if kind == TRADE:
-        return step_price(row, values[i, 0], FROM_TRADES, occurred_at, settings)
-    return step_price(row, 0.5 * (values[i, 0] + values[i, 1]), FROM_QUOTES, occurred_at, settings)
+    is_trade = kind == TRADE
+    price = values[i, 0] if is_trade else 0.5 * (values[i, 0] + values[i, 1])
+    return step_price(row, price, FROM_TRADES if is_trade else FROM_QUOTES, occurred_at, settings)
 
 
 # Strategy

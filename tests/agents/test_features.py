@@ -307,17 +307,21 @@ import sys
 from agents.pipeline import Desk
 from tests.agents.markets import Market
 market = Market(seed=int(sys.argv[1]), instruments=3, rows=600, kinds=(0, 1, 2), roughness=3)
-by_row, by_scan = Desk(market.book()), Desk(market.book())
+book = market.book(models=0, strategy={"fast_brain": "ema_cross"}, breakers={"flash_move_pct": 1.0})
+by_row, by_scan = Desk(book), Desk(book)
 frame = market.frame()
 for row in range(len(frame)):
     by_row.speak(frame, row, row + 1)
     sys.stdout.buffer.write(by_row.features.state.rows.tobytes())
 lo = 0
+spoken = 0
 while lo < len(frame):
     stop = by_scan.scan(frame, lo, len(frame))
     if stop < len(frame):
-        by_scan.speak(frame, stop, stop + 1)
+        spoken += 1
+        assert by_scan.speak(frame, stop, stop + 1)
     lo = stop + 1
+assert spoken > 10
 assert by_scan.snapshot() == by_row.snapshot()
 sys.stdout.buffer.write(by_row.snapshot())
 """

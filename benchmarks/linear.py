@@ -166,17 +166,18 @@ def _panel(line: Line, left: int, high: float) -> str:
     def at(x: float, seconds: float) -> tuple[float, float]:
         across = math.log(x / least) / math.log(most / least)
         up = math.log(max(seconds, LOW_S) / LOW_S) / math.log(high / LOW_S)
-        return left + 60 + across * (WIDTH - 130), TOP + HEIGHT - 30 - up * (HEIGHT - 40)
+        return left + 130 + across * (WIDTH - 160), TOP + HEIGHT - 30 - up * (HEIGHT - 40)
 
     places = [at(*point) for point in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     marks = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="#1f6f8b"/>'
-        f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle">{label}</text>'
+        f'<text x="{x - 7:.1f}" y="{y - 8:.1f}" text-anchor="end">{label}</text>'
         for (x, y), label in zip(places, line.labels, strict=True)
     )
     return (
         f'<text x="{left}" y="{TOP - 25}" font-size="14" font-weight="bold">{line.title}</text>'
+        f'<text x="{left + 8}" y="{TOP + HEIGHT - 22}" fill="#777">both ways in powers of ten</text>'
         f'<rect x="{left}" y="{TOP - 12}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#ccc"/>'
         f'<polyline points="{path}" fill="none" stroke="#1f6f8b" stroke-width="1.5"/>{marks}'
     )

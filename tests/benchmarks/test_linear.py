@@ -29,7 +29,7 @@ def test_only_the_month_that_is_asked_for_is_counted_as_read(tmp_path: Path) -> 
 def test_a_plot_rises_as_its_figures_do_and_names_them() -> None:
     plot = ET.fromstring(drawn([Line("Cost", [(1e5, 0.1), (1e6, 1.0)], ["a tenth", "one"])]))
     texts = [element.text for element in plot.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts == ["Cost", "a tenth", "one"]
+    assert texts == ["Cost", "both ways in powers of ten", "a tenth", "one"]
     (first, second) = plot.iter("{http://www.w3.org/2000/svg}circle")
     assert float(first.attrib["cx"]) < float(second.attrib["cx"])
     assert float(first.attrib["cy"]) > float(second.attrib["cy"])

@@ -40,7 +40,7 @@ def main() -> None:
     gap_ns, flip_gap_ns = NS_PER_S / given.pace, NS_PER_S / FLIP_HZ / len(FLIPS)
     start, sent, flips = time.time_ns(), 0, 0
     while (passed := time.time_ns() - start) < given.seconds * NS_PER_S:
-        due = min(int(passed / gap_ns), len(bodies)) if len(producer) < MAX_UNSENT else sent
+        due = min(int(passed / gap_ns), len(bodies), sent + max(MAX_UNSENT - len(producer), 0))
         for number in range(sent, due):
             at = b"%d" % (start + int(number * gap_ns))
             producer.produce(ticks, key=LOAD, value=at.join(bodies[number]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import typer
@@ -38,6 +40,7 @@ conformance.register(app)
 
 def run() -> None:
     """Entry point: a user's mistake prints one sentence, never a traceback."""
+    atexit.register(gc.freeze)  # or the interpreter looks for cycles in all that numba holds, on its way out
     try:
         app()
     except QuorumError as error:

@@ -27,7 +27,6 @@ _VALUES = {
     "trades": ("price", "size", "side"),
     "quotes": ("bid", "ask", "bid_size", "ask_size"),
 }
-_TIMES = ("number", "occurred_at", "observed_at")
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -120,7 +119,7 @@ def _checked(pieces: Sequence[_Piece], last_at: int) -> Rows:
     """Join pieces of one kind and hold them to the rules, their order and their folders."""
     kind = pieces[0].file.kind
     table = pa.concat_tables([piece.table for piece in pieces])
-    columns: Columns = {name: table[name].to_numpy() for name in table.column_names}
+    columns: Columns = {name: _owned(table[name]) for name in table.column_names}
     for rule, broken in faults(kind, columns):
         raise _bad_row(pieces, int(np.argmax(broken)), rule.field, columns[rule.field], rule.reason)
     times = columns["observed_at"]
@@ -139,6 +138,20 @@ def _checked(pieces: Sequence[_Piece], last_at: int) -> Rows:
     return _rows(kind, [piece.instrument for piece in pieces], starts, columns)
 
 
+def _owned(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Give a column of numbers without nulls as an array that may be written to, in place where it lies in one piece.
+
+    So all frames have columns of one sort, and what takes them is compiled for one.
+    """
+    found: npt.NDArray[Any] = column.to_numpy()
+    if found.flags.writeable:
+        return found
+    buffer = column.chunk(0).buffers()[1]
+    if not buffer.is_mutable:
+        return found.copy()
+    return np.frombuffer(buffer, found.dtype, len(found), column.chunk(0).offset * found.itemsize)
+
+
 def _rows(kind: str, instruments: Sequence[Ints | int], starts: Ints, columns: Columns) -> Rows:
     """Lay columns out as a frame has them, in arrays of their own."""
     n, code = int(starts[-1]), _KINDS[kind]
@@ -149,15 +162,14 @@ def _rows(kind: str, instruments: Sequence[Ints | int], starts: Ints, columns: C
     given = [_floats(columns[name]) for name in _VALUES[kind]]
     a, b, c, d, e, f = given + [_NOTHING] * (WIDTH - len(given))
     _interleave(values, a, b, c, d, e, f)
-    number, occurred_at, observed_at = (np.array(columns[name]) for name in _TIMES)
     return Rows(
         np.full(n, code, np.int64),
         instrument,
-        number,
-        occurred_at,
-        observed_at,
+        columns["number"],
+        columns["occurred_at"],
+        columns["observed_at"],
         values,
-        _run(code, instruments, number, values),
+        _run(code, instruments, columns["number"], values),
     )
 
 

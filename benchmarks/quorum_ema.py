@@ -48,8 +48,7 @@ from schemas.execution import OrderFilled
 
 INSTRUMENT = "BTC/USDT@sim"
 WARM_UP_FRAMES = 2
-"""Replayed before the clock starts, so that the kernels are compiled or read from numba's cache: once for the first
-frame, whose columns are read-only, and once for the others, which are joined from two batches."""
+"""Replayed before the clock starts, so that the kernels are compiled or read from numba's cache."""
 SCALAR_ROWS = 30_000
 """Replayed once more event by event: the log must be the same."""
 UNLIMITED_PCT = 1e6

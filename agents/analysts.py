@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
@@ -133,7 +134,7 @@ class Analysts(Agent[AnalystsState]):
                 state.news_asked_at[index] = now
                 yield from self._ask(event, index, "news")
 
-    def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> Iterator[Event]:
+    def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> list[Event]:
         """Put one question about one instrument to every model."""
         analysts = self.book.analysts
         instrument = self._features.instruments[index]
@@ -143,20 +144,21 @@ class Analysts(Agent[AnalystsState]):
         prompt = (self._instruction, *shown)
         prompt_sha256 = sha256(b"\n".join([self._instruction_line, *map(encode, shown)])).hexdigest()
         question = derived_id(cause.id, f"{self.book.name}/{self.name}:{instrument}", 0)
-        for model in analysts.models:
-            yield self.emit(
-                VerdictRequested,
-                cause,
-                instrument,
-                question=question,
-                instrument=instrument,
-                model=model,
-                prompt=prompt,
-                prompt_version=analysts.prompt_version,
-                prompt_sha256=prompt_sha256,
-                deadline_at=cause.observed_at + self._deadline,
-                trigger=trigger,
-            )
+        draft = VerdictRequested(
+            id="",
+            key=instrument,
+            occurred_at=0,
+            observed_at=0,
+            question=question,
+            instrument=instrument,
+            model="",
+            prompt=prompt,
+            prompt_version=analysts.prompt_version,
+            prompt_sha256=prompt_sha256,
+            deadline_at=cause.observed_at + self._deadline,
+            trigger=trigger,
+        )
+        return [self.signed(replace(draft, model=model), cause) for model in analysts.models]
 
     def _text_parts(self, instrument: str, now: int) -> list[TextPart]:
         """Give the newest vetted texts on an instrument, newest first."""

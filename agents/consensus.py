@@ -141,15 +141,17 @@ class Consensus(Agent[ConsensusState]):
         if answered < self.book.consensus.agree and fallback is not None and takes_side(fallback):
             return self._reached(cause, question_id, question, fallback.action, only=fallback.model)
         votes = _all_votes(question)
-        return self.emit(
-            ConsensusFailed,
-            cause,
-            question.instrument,
+        failed = ConsensusFailed(
+            id="",
+            key=question.instrument,
+            occurred_at=0,
+            observed_at=0,
             instrument=question.instrument,
             question=question_id,
             reason=self._why(answered, votes),
             votes=votes,
         )
+        return self.signed(failed, cause)
 
     def _why(self, answered: int, votes: tuple[Vote, ...]) -> Literal["disagreement", "no_quorum", "abstained"]:
         if answered >= self.book.consensus.agree:
@@ -166,10 +168,11 @@ class Consensus(Agent[ConsensusState]):
         stops = [v.stop_price for v in directed if v.stop_price is not None]
         targets = [v.target_price for v in directed if v.target_price is not None]
         nearest_stop, nearest_target = (max, min) if action == "BUY" else (min, max)
-        return self.emit(
-            ConsensusReached,
-            cause,
-            question.instrument,
+        reached = ConsensusReached(
+            id="",
+            key=question.instrument,
+            occurred_at=0,
+            observed_at=0,
             instrument=question.instrument,
             question=question_id,
             action=action,
@@ -182,6 +185,7 @@ class Consensus(Agent[ConsensusState]):
             stop_price=nearest_stop(stops) if stops else None,
             target_price=nearest_target(targets) if targets else None,
         )
+        return self.signed(reached, cause)
 
 
 def takes_side(vote: Vote) -> bool:

@@ -123,10 +123,11 @@ class Outcomes(Agent[OutcomesState]):
     def _measure(self, cause: ClockTicked, prediction: Prediction) -> OutcomeMeasured:
         key = self.book.instruments[prediction.index].id
         now = self._price(prediction.index)
-        return self.emit(
-            OutcomeMeasured,
-            cause,
-            key,
+        measured = OutcomeMeasured(
+            id="",
+            key=key,
+            occurred_at=0,
+            observed_at=0,
             instrument=key,
             prediction=prediction.id,
             model=prediction.model,
@@ -136,6 +137,7 @@ class Outcomes(Agent[OutcomesState]):
             return_pct=100.0 * (now / prediction.price - 1.0),
             correct=now > prediction.price if prediction.action == "BUY" else now < prediction.price,
         )
+        return self.signed(measured, cause)
 
     def _boundary(self, time: int) -> int:
         """Give the first boundary of the cadence at or after a time."""

@@ -189,6 +189,9 @@ def main() -> None:
     parser.add_argument("--bootstrap", help="a broker that runs; else one is started")
     parser.add_argument("--events", type=int, default=500_000, help="for the fast ones; Faust gets a tenth")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each latency run")
+    parser.add_argument(
+        "--paces", type=float, nargs="*", default=[25_000, 50_000], help="events/s to measure latency at, besides"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     console = Console(stderr=True)
@@ -207,12 +210,14 @@ def main() -> None:
             with namespace(bootstrap) as kafka:
                 fill(kafka, events)
                 rates[name] = peer_rate(kafka, events, program) if program else quorum_rate(kafka, events, book)
+        sustained = rates["Quorum, sequencer and desk"]
+        paces = {f"{pace:,.0f}/s": pace for pace in given.paces}
+        paces |= {f"{share:.0%}": share * sustained for share in (0.1, 0.5, 0.9)}
         shares: dict[str, tuple[np.ndarray, float]] = {}
-        for share in (0.1, 0.5, 0.9):
-            console.print(f"latency at {share:.0%} of that")
+        for load, pace in paces.items():
+            console.print(f"latency at {load}")
             with namespace(bootstrap) as kafka:
-                pace = share * rates["Quorum, sequencer and desk"]
-                shares[f"{share:.0%}"] = latencies(kafka, book, pace, given.seconds)
+                shares[load] = latencies(kafka, book, pace, given.seconds)
     _show(rates, shares, given.json)
 
 

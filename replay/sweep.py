@@ -23,6 +23,7 @@ from agents.frame import Frame, Ints
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
 from replay.cassette import RecordedVerdicts, Verdict
+from replay.collector import collector_paused
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
@@ -144,8 +145,9 @@ class Ground:
         tally = Tally()
         engine = Engine(Desk(book), SimulatedExchange(book), gateway, tally)
         try:
-            for _ in engine.run(self._frames, self._inputs):
-                pass
+            with collector_paused():
+                for _ in engine.run(self._frames, self._inputs):
+                    pass
         except QuorumError as error:
             return Outcome(setting=setting, failure=str(error))
         return tally.outcome(setting, book, self._priced_days, self._first_price)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 MOST_VALUES = 100_000
 SHOWN = 10
-RANGE_PARTS = 3
-"""Of `FROM:TO:STEP`."""
 COLUMNS = ("total_return_pct", "max_drawdown_pct", "sharpe")
 
 

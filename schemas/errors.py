@@ -4,6 +4,7 @@ QuorumError
 ├── RefusedError      an event or a row that cannot be true
 ├── BookError         a BOOK.yaml that cannot be used
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
+├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
@@ -43,6 +44,10 @@ class BookError(QuorumError):
 
 class ArchiveError(QuorumError):
     """An archive, a file or a folder that cannot be read or written, with its path."""
+
+
+class StoreError(QuorumError):
+    """An object store that cannot be reached, or refuses; the place is named, no secret is."""
 
 
 class KafkaError(QuorumError):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agents.frame import BAR, TRADE, Floats, Frame, Ints
-from agents.kernels import kernel
+from agents.kernels import inlined, kernel
 from schemas.base import NS_PER_MIN, NS_PER_S
 from schemas.book import Book
 
@@ -55,6 +55,14 @@ class PriceSampler:
         pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), path, compression="zstd")
 
 
+@inlined
+def price_in(kind: int, values: Floats, row: int) -> float:
+    """Give the price that a row shows."""
+    if kind == BAR:
+        return values[row, 3]  # type: ignore[no-any-return]
+    return values[row, 0] if kind == TRADE else 0.5 * (values[row, 0] + values[row, 1])  # type: ignore[no-any-return]
+
+
 @kernel
 def sample(
     kind: Ints,
@@ -80,23 +88,21 @@ def sample(
     """
     found = i = 0
     while i < rows:
-        k = instrument[i]
-        end, time, price, bar = ends[k], times[k], prices[k], bars[k]
+        k, first, shown = instrument[i], i, -1
+        end, price, bar = ends[k], prices[k], bars[k]
         while i < rows and instrument[i] == k:
             if observed_at[i] >= end:
                 if end > 0:
-                    sampled[found], sampled_times[found], sampled_prices[found] = k, time, price
+                    price = price if shown < 0 else price_in(kind[shown], values, shown)
+                    sampled[found], sampled_prices[found] = k, price
+                    sampled_times[found] = observed_at[i - 1] if i > first else times[k]
                     found += 1
                 end = (observed_at[i] // every + 1) * every
-            time = observed_at[i]
-            if kind[i] == TRADE:
-                price = values[i, 0]
-            elif kind[i] != BAR:
-                price = 0.5 * (values[i, 0] + values[i, 1])
-            elif values[i, 5] != bar_ns:
-                price = values[i, 3]
+            if kind[i] != BAR or values[i, 5] != bar_ns:
+                shown = i
             elif number[i] // bar_ns > bar:
-                bar, price = number[i] // bar_ns, values[i, 3]
+                bar, shown = number[i] // bar_ns, i
             i += 1
-        ends[k], times[k], prices[k], bars[k] = end, time, price, bar
+        ends[k], times[k], bars[k] = end, observed_at[i - 1], bar
+        prices[k] = price if shown < 0 else price_in(kind[shown], values, shown)
     return found

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_S
@@ -122,8 +121,7 @@ def _conform(kind: str, table: pa.Table) -> pa.Table:
 
 def _sorted(kind: str, table: pa.Table) -> pa.Table:
     second = "number" if kind in MARKET_KINDS else "id"
-    order = pc.sort_indices(table, sort_keys=[("observed_at", "ascending"), (second, "ascending")])
-    return table.take(order)
+    return table.sort_by([("observed_at", "ascending"), (second, "ascending")])
 
 
 def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator[tuple[Path, pa.Table]]:
@@ -166,4 +164,4 @@ def _write_file(path: Path, kind: str, table: pa.Table) -> None:
 
 def _comes_again(column: pa.ChunkedArray) -> bool:
     """Tell whether a column of numbers repeats itself enough for a dictionary."""
-    return column.type == pa.float64() and bool(pc.count_distinct(column).as_py() <= REPEATED_SHARE * len(column))
+    return column.type == pa.float64() and len(column.unique()) <= REPEATED_SHARE * len(column)

@@ -69,7 +69,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *_TIMES,
         _positive("price"),
         _positive("size"),
-        Rule("side", "is not 1, -1 or 0", lambda c: np.abs(c["side"]) > 1),
+        Rule("side", "is not 1, -1 or 0", lambda c: (c["side"] < -1) | (c["side"] > 1)),
     ),
     "quotes": (
         *_TIMES,

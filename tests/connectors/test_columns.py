@@ -44,6 +44,16 @@ def test_trades_are_refused_alike_in_columns_and_as_events(row: dict[str, float]
     assert agree("trades", TradeTicked, row)
 
 
+@given(st.integers(-128, 127))
+def test_a_side_is_bought_sold_or_unknown(side: int) -> None:
+    columns = {name: np.array([NOW]) for name in ("occurred_at", "observed_at")} | {
+        "price": np.ones(1),
+        "size": np.ones(1),
+        "side": np.array([side], np.int8),
+    }
+    assert [rule.field for rule, _ in faults("trades", columns)] == ([] if side in (-1, 0, 1) else ["side"])
+
+
 @given(rows("bid", "ask", "bid_size", "ask_size"))
 def test_quotes_are_refused_alike_in_columns_and_as_events(row: dict[str, float]) -> None:
     assert agree("quotes", QuoteTicked, row)

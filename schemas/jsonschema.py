@@ -7,6 +7,7 @@ Only text and data are made here; `docs` gives the docstrings that stand in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from schemas.base import Event, Record
 from schemas.checks import MAX_CLOCK_SKEW_NS
 from schemas.codec import MAX_RECORD_BYTES, version_of
 from schemas.fields import (
+    ANY_DECIMAL,
     ANY_FLOAT,
     ANY_INT,
     ANY_NAME,
@@ -33,8 +35,6 @@ Schema = dict[str, Any]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FRACTION = r"[.][0-9]{1,40}"
 _NEGATIVE_POWER = r"(E-[1-9][0-9]?)?"
-_ABOVE_ZERO = rf"([1-9][0-9]{{0,39}}({_FRACTION})?|0[.][0-9]{{0,39}}[1-9][0-9]{{0,39}}){_NEGATIVE_POWER}"
-_ZERO_OR_MORE = rf"(0|[1-9][0-9]{{0,39}})({_FRACTION})?{_NEGATIVE_POWER}"
 _UNITS = {
     "_at": "ns since 1970-01-01, UTC",
     "until": "ns since 1970-01-01, UTC",
@@ -147,16 +147,39 @@ def _int_kind(bounds: Range) -> Kind:
 def _limits(bounds: Range) -> Schema:
     limits: Schema = {}
     if bounds.low != -MAX_FLOAT:
-        limits["exclusiveMinimum" if bounds.above else "minimum"] = bounds.low
+        limits["minimum"] = bounds.low
     if bounds.high != MAX_FLOAT:
         limits["maximum"] = bounds.high
     return limits
 
 
 def _decimal_kind(bounds: Range) -> Kind:
-    pattern = _ABOVE_ZERO if bounds.above else f"{'-?' if bounds.low < 0 else ''}{_ZERO_OR_MORE}"
-    schema = {"type": "string", "format": "decimal", "pattern": f"^{pattern}$"}
-    return Kind(schema, f"decimal {bounds.allows}".strip())
+    sign = "-?" if bounds.low < 0 else ""
+    pattern = _zero_or_more(bounds.high) if bounds.low <= 0 else _not_below(bounds.low, bounds.high)
+    schema = {"type": "string", "format": "decimal", "pattern": f"^{sign}({pattern})$", "$comment": bounds.allows}
+    return Kind(schema, f"decimal {bounds.allows}")
+
+
+def _zero_or_more(high: float) -> str:
+    """Match what has no more digits before the point than a power of ten."""
+    return rf"(0|{_whole(high)})({_FRACTION})?{_NEGATIVE_POWER}"
+
+
+def _not_below(low: float, high: float) -> str:
+    """Match such numbers from a negative power of ten upwards."""
+    places = -_exponent(low)
+    powers = "|".join(map(str, range(1, places + 1)))
+    small = rf"0[.]0{{0,{places - 1}}}[1-9][0-9]{{0,39}}|[1-9]({_FRACTION})?E-({powers})"
+    return rf"{_whole(high)}({_FRACTION})?|{small}"
+
+
+def _whole(high: float) -> str:
+    return rf"[1-9][0-9]{{0,{_exponent(high)}}}"
+
+
+def _exponent(power: float) -> int:
+    """Give the exponent of a power of ten."""
+    return Decimal(repr(power)).adjusted()
 
 
 def _text_kind(bounds: Length) -> Kind:
@@ -209,7 +232,7 @@ def _union_kind(kinds: tuple[Any, ...]) -> Kind:
 _BUILDERS: dict[type[inspect.Type], Callable[[Any, dict[str, Any]], Kind]] = {
     inspect.FloatType: lambda _, extra: _float_kind(extra.get("range", ANY_FLOAT)),
     inspect.IntType: lambda _, extra: _int_kind(extra.get("range", ANY_INT)),
-    inspect.DecimalType: lambda _, extra: _decimal_kind(extra.get("range", ANY_FLOAT)),
+    inspect.DecimalType: lambda _, extra: _decimal_kind(extra.get("range", ANY_DECIMAL)),
     inspect.StrType: lambda _, extra: _text_kind(extra.get("length", ANY_NAME)),
     inspect.BoolType: lambda _, __: Kind({"type": "boolean"}, "true or false"),
     inspect.BytesType: lambda _, __: _bytes_kind(),

@@ -84,10 +84,10 @@ _TIME = Range(
     "is not a time in nanoseconds since 1970 (1971 to 2100 are taken)",
 )
 _COUNT = Range(0, INT64_MAX, "0 or more", "is negative")
-_POSITIVE_INT = Range(1, INT64_MAX, "above 0", "is not above zero")
-_PRICE = _between(MIN_PRICE, MAX_PRICE, "a price")
-_SIZE = _between(MIN_SIZE, MAX_SIZE, "a size")
-_SIZE_OR_ZERO = _between(0, MAX_SIZE, "a size")
+POSITIVE_INT = Range(1, INT64_MAX, "above 0", "is not above zero")
+PRICE = _between(MIN_PRICE, MAX_PRICE, "a price")
+SIZE = _between(MIN_SIZE, MAX_SIZE, "a size")
+SIZE_OR_ZERO = _between(0, MAX_SIZE, "a size")
 _NOTIONAL = _between(MIN_NOTIONAL, MAX_AMOUNT, "a notional")
 _AMOUNT = _between(0, MAX_AMOUNT, "an amount")
 _SETTING = _between(0, MAX_SETTING)
@@ -105,21 +105,21 @@ def _text(bounds: Length) -> Meta:
 
 NonNegativeFloat = Annotated[float, _number(_NOT_NEGATIVE)]
 NonPositiveFloat = Annotated[float, _number(_NOT_POSITIVE)]
-Price = Annotated[float, _number(_PRICE)]
-Size = Annotated[float, _number(_SIZE)]
-SizeOrZero = Annotated[float, _number(_SIZE_OR_ZERO)]
+Price = Annotated[float, _number(PRICE)]
+Size = Annotated[float, _number(SIZE)]
+SizeOrZero = Annotated[float, _number(SIZE_OR_ZERO)]
 Setting = Annotated[float, _number(_SETTING)]
 Share = Annotated[float, _number(_between(0, 1))]
 Score = Annotated[float, _number(_between(-1, 1))]
 Percentage = Annotated[float, _number(_between(0, 100))]
-DecimalPrice = Annotated[Decimal, Meta(extra={"range": _PRICE})]
-DecimalSize = Annotated[Decimal, Meta(extra={"range": _SIZE})]
-DecimalSizeOrZero = Annotated[Decimal, Meta(extra={"range": _SIZE_OR_ZERO})]
+DecimalPrice = Annotated[Decimal, Meta(extra={"range": PRICE})]
+DecimalSize = Annotated[Decimal, Meta(extra={"range": SIZE})]
+DecimalSizeOrZero = Annotated[Decimal, Meta(extra={"range": SIZE_OR_ZERO})]
 Notional = Annotated[Decimal, Meta(extra={"range": _NOTIONAL})]
 Amount = Annotated[Decimal, Meta(extra={"range": _AMOUNT})]
 """Money that is never negative."""
 Count = Annotated[int, _number(_COUNT)]
-PositiveInt = Annotated[int, _number(_POSITIVE_INT)]
+PositiveInt = Annotated[int, _number(POSITIVE_INT)]
 Time = Annotated[int, _number(_TIME)]
 TimeOrZero = Annotated[int, _number(_TIME._replace(or_zero=True))]
 Name = Annotated[str, _text(Length(1, MAX_NAME_CHARS, lines=False))]

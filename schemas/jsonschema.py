@@ -21,9 +21,14 @@ from schemas.fields import (
     ANY_FLOAT,
     ANY_INT,
     ANY_NAME,
+    MAX_AMOUNT,
     MAX_BLOB_BYTES,
     MAX_FLOAT,
     MAX_ITEMS,
+    MAX_PRICE,
+    MAX_SIZE,
+    MIN_PRICE,
+    MIN_SIZE,
     Length,
     Range,
 )
@@ -161,20 +166,25 @@ def _decimal_kind(bounds: Range) -> Kind:
 
 
 def _zero_or_more(high: float) -> str:
-    """Match what has no more digits before the point than a power of ten."""
-    return rf"(0|{_whole(high)})({_FRACTION})?{_NEGATIVE_POWER}"
+    """Match a decimal from 0 to a power of ten."""
+    most = _exponent(high)
+    return rf"(0|[1-9][0-9]{{0,{most - 1}}})({_FRACTION})?{_NEGATIVE_POWER}|{_just(most)}"
 
 
 def _not_below(low: float, high: float) -> str:
-    """Match such numbers from a negative power of ten upwards."""
-    places = -_exponent(low)
-    powers = "|".join(map(str, range(1, places + 1)))
-    small = rf"0[.]0{{0,{places - 1}}}[1-9][0-9]{{0,39}}|[1-9]({_FRACTION})?E-({powers})"
-    return rf"{_whole(high)}({_FRACTION})?|{small}"
+    """Match a decimal from a negative power of ten to a positive one."""
+    least, most = -_exponent(low), _exponent(high)
+    powers = "|".join(map(str, range(1, least + 1)))
+    small = rf"0[.]0{{0,{least - 1}}}[1-9][0-9]{{0,39}}|[1-9]({_FRACTION})?E-({powers})"
+    return rf"[1-9][0-9]{{0,{most - 1}}}({_FRACTION})?|{_just(most)}|{small}"
 
 
-def _whole(high: float) -> str:
-    return rf"[1-9][0-9]{{0,{_exponent(high)}}}"
+def _just(exponent: int) -> str:
+    return rf"10{{{exponent}}}([.]0{{1,40}})?"
+
+
+def _power(bound: float) -> str:
+    return f"1e{_exponent(bound)}"
 
 
 def _exponent(power: float) -> int:
@@ -253,8 +263,15 @@ An event is one JSON object of at most {MAX_RECORD_BYTES:,} bytes, in UTF-8. Its
 unique for ever, and its times are integers of nanoseconds since 1970, UTC. Decimals are strings (`"0.001"`), so that
 money stays exact. A field at its default is left off; a field that the type does not have is refused, and so are NaN,
 infinity, a name that stands twice, and an `observed_at` more than {MAX_CLOCK_SKEW_NS / 1e6:,.0f} ms before
-`occurred_at`. A price or size is in the instrument's quote or base unit; money is in the book's currency. Each event
-has a JSON Schema under [schemas/](schemas/); [producing.md](producing.md) shows how to make events and check them.
+`occurred_at`.
+
+A price or size is in the instrument's quote or base unit; money is in the book's currency. A price lies between
+{_power(MIN_PRICE)} and {_power(MAX_PRICE)}, a size between {_power(MIN_SIZE)} and {_power(MAX_SIZE)}, and money is at
+most {_power(MAX_AMOUNT)}. That is room for a token worth 1e-12 of a dollar and quoted in bitcoin, for a wei, an index at 1e7
+and a share in rials; what lies beyond would only overflow a ratio of prices or the cents of a sum, and is refused.
+
+Each event has a JSON Schema under [schemas/](schemas/); [producing.md](producing.md) shows how to make events and check
+them.
 
 ## Topics
 """

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.base import Event
+from schemas.checks import check
 from schemas.codec import MAX_RECORD_BYTES, Catalogue, decode, encode
 from schemas.errors import RefusedError
 from schemas.execution import OrderFilled
@@ -226,6 +227,7 @@ def test_a_field_of_any_other_value_is_read_or_refused(event: Event, data: st.Da
     record[name] = data.draw(JSON_VALUES)
     read = outcome(msgspec.json.encode(record))
     if read is not None:
+        check(read)
         assert decode(encode(read)) == read
 
 
@@ -249,6 +251,7 @@ def test_damaged_events_are_read_or_refused(event: Event, data: st.DataObject) -
             mutate(payload, place, data.draw(st.integers(0, 255)))
     read = outcome(bytes(payload))
     if read is not None:
+        check(read)
         assert decode(encode(read)) == read
 
 

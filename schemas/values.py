@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import cache, reduce
 from operator import or_
-from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -90,7 +89,7 @@ def _unbounded(hint: Any) -> Any:  # noqa: ANN401 # a type, whatever that is mad
     if kind is Annotated:
         return Annotated[_unbounded(parts[0]), *(Meta(extra=meta.extra) for meta in parts[1:])]
     bare = tuple(map(_unbounded, parts))
-    return reduce(or_, bare) if kind is UnionType else kind[bare]
+    return kind[bare] if kind in (tuple, dict) else reduce(or_, bare)
 
 
 def _fields(kind: type[Record]) -> tuple[inspect.Field, ...]:

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Event
-from schemas.fields import Name, NonNegativeDecimal, Note, PositiveDecimal, TimeOrZero
+from schemas.fields import DecimalPrice, DecimalSize, DecimalSizeOrZero, Label, Name, Note, TimeOrZero
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "take_profit"]
@@ -27,12 +27,12 @@ class OrderRequested(Event, frozen=True, kw_only=True):
     instrument: Name
     side: Side
     order_type: OrderType
-    quantity: PositiveDecimal
+    quantity: DecimalSize
     role: OrderRole
     approval: Name
     """Id of the `TradeApproved` that allows this order."""
-    limit_price: PositiveDecimal | None = None
-    trigger_price: PositiveDecimal | None = None
+    limit_price: DecimalPrice | None = None
+    trigger_price: DecimalPrice | None = None
     reduce_only: bool = False
     expires_at: TimeOrZero = 0
     """Time in ns after which the rest is to expire; 0 is good till canceled."""
@@ -50,7 +50,7 @@ class OrderAccepted(Event, frozen=True, kw_only=True):
     """The venue has the order."""
 
     order: Name
-    venue_order: str = ""
+    venue_order: Label = ""
 
 
 class OrderRejected(Event, frozen=True, kw_only=True):
@@ -65,11 +65,11 @@ class OrderFilled(Event, frozen=True, kw_only=True):
 
     order: Name
     side: Side
-    quantity: PositiveDecimal
-    price: PositiveDecimal
+    quantity: DecimalSize
+    price: DecimalPrice
     fee: Decimal
     """In the book's currency; negative is a rebate."""
-    leaves_quantity: NonNegativeDecimal
+    leaves_quantity: DecimalSizeOrZero
     liquidity: Literal["maker", "taker"] = "taker"
 
     def __post_init__(self) -> None:

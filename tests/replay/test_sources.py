@@ -177,19 +177,19 @@ def test_bars_of_two_lengths_are_no_doubles(tmp_path: Path) -> None:
 
 
 BAD_ROWS: list[tuple[str, Row, str]] = [
-    ("bars", bar(close=100.0, open=float("nan")), "open nan is not a finite number above zero"),
-    ("bars", bar(high=float("inf")), "high inf is not a finite number above zero"),
-    ("bars", bar(low=0.0), "low 0.0 is not a finite number above zero"),
-    ("bars", bar(volume=-1.0), "volume -1.0 is not a finite number of zero or more"),
+    ("bars", bar(close=100.0, open=float("nan")), "open nan is not a price between 1e-18 and 1e12"),
+    ("bars", bar(high=float("inf")), "high inf is not a price between 1e-18 and 1e12"),
+    ("bars", bar(low=0.0), "low 0.0 is not a price between 1e-18 and 1e12"),
+    ("bars", bar(volume=-1.0), "volume -1.0 is not a size between 0 and 1e18"),
     ("bars", bar(high=98.0), "high 98.0 is below low"),
     ("bars", bar(high=100.5, close=100.9), "close 100.9 lies outside low to high"),
-    ("bars", bar(interval_ns=0), "interval_ns 0 is not a finite number above zero"),
+    ("bars", bar(interval_ns=0), "interval_ns 0 is not above zero"),
     ("bars", bar(occurred_at=DAY + NS_PER_MIN * 2), r"observed_at \d+ lies more than 1 s before occurred_at"),
-    ("trades", trade(price=-1.0), "price -1.0 is not a finite number above zero"),
-    ("trades", trade(size=0.0), "size 0.0 is not a finite number above zero"),
+    ("trades", trade(price=-1.0), "price -1.0 is not a price between 1e-18 and 1e12"),
+    ("trades", trade(size=0.0), "size 0.0 is not a size between 1e-18 and 1e18"),
     ("trades", trade(side=3), "side 3 is not 1, -1 or 0"),
     ("quotes", quote(bid=102.0), "bid 102.0 is above ask: a crossed quote"),
-    ("quotes", quote(bid_size=float("nan")), "bid_size nan is not a finite number of zero or more"),
+    ("quotes", quote(bid_size=float("nan")), "bid_size nan is not a size between 0 and 1e18"),
 ]
 
 

@@ -102,6 +102,7 @@ class Desk:
             *(breakers.state.prices, breakers.state.marks, breakers.limits, breakers.tripped, breakers.halted),
             self.portfolio.exposures,
         )
+        self._timed_states = tuple(agent.state for agent in self._timed)
 
     # Market data, by the frame
 
@@ -129,9 +130,11 @@ class Desk:
         arguments = (*self._state_and(frame), *watch, lo, hi, until, mark_at, every, *notes)
         stop, marks = scan(*arguments)
         self.features.name_last(frame, lo, stop)
-        if marks or self.noted:
+        if marks:
             rows, prices = self._marked_rows[:marks].tolist(), self._marked_prices[:marks].tolist()
             self.noted = list(zip(rows, range(mark_at, mark_at + marks * every, every), prices, strict=True))
+        elif self.noted:
+            self.noted = []
         return stop
 
     def mark(self, entries: Sequence[ClockTicked]) -> list[EquityMarked]:
@@ -168,7 +171,7 @@ class Desk:
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
         """Let those speak whom a row's bits call, and give all that follows."""
-        k = int(frame.instrument[row])
+        k = frame.instrument.item(row)
         answers: list[Event] = []
         agent: Agent[Any] = self.strategy
         try:
@@ -199,15 +202,18 @@ class Desk:
         return self._follow(self._heard(event))
 
     def _remember(self, event_id: str) -> None:
-        self._seen[event_id] = None
-        if len(self._seen) > MAX_SEEN:
-            self._seen.popitem(last=False)
+        seen = self._seen
+        seen[event_id] = None
+        if len(seen) > MAX_SEEN:
+            seen.popitem(last=False)
 
     def _heard(self, event: Event) -> list[Event]:
         answers: list[Event] = []
         for name, handler in self._routes.get(type(event), ()):
             try:
-                answers.extend(handler(event))
+                said = handler(event)
+                if said:
+                    answers.extend(said)
             except Exception as error:
                 raise _stopped(name, event, error) from error
         return answers
@@ -222,8 +228,9 @@ class Desk:
         while unheard:
             event = unheard.pop()
             said.append(event)
-            if type(event) in self._routes:
-                unheard.extend(reversed(self._heard(event)))
+            answers = self._heard(event)
+            if answers:
+                unheard.extend(reversed(answers))
             if len(said) > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
                 raise StoppedError("desk", said[0].cause, said[0].seq, loop)
@@ -231,12 +238,12 @@ class Desk:
         return said
 
     def _look_ahead(self) -> None:
-        due = NEVER
-        for agent in self._timed:
-            if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
-                due = agent.state.due
+        due, mark = NEVER, self.portfolio.state.due
+        for state in self._timed_states:
+            if state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
+                due = state.due
         self.loud_due = due
-        self.due = min(due, self.portfolio.state.due)
+        self.due = due if due < mark else mark  # noqa: FURB136 # see above
 
     # Snapshots
 

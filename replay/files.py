@@ -1,6 +1,6 @@
 """The files of an archive: which there are, between which times, and their contents as Arrow tables.
 
-A source is an archive folder (`TOPIC/year=…/month=…/day=…/[hour=…/]*.parquet`), or a single file in archive columns:
+A source is an archive folder (`TOPIC/year=…/month=…/[day=…/[hour=…/]]*.parquet`), or a single file in archive columns:
 Parquet, CSV or JSON lines, the last two also gzipped. Tables are read lazily, a bounded number of rows at a time.
 """
 

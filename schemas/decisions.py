@@ -11,9 +11,11 @@ from schemas.fields import (
     FEW,
     Amount,
     Count,
+    DecimalLevel,
     DecimalPrice,
     DecimalSize,
     Label,
+    Level,
     Name,
     NonNegativeFloat,
     Note,
@@ -117,8 +119,8 @@ class TradeProposed(Event, frozen=True, kw_only=True):
     """The market's price at the time of the proposal."""
     reason: Note
     consensus: Label = ""
-    stop_price: Price | None = None
-    target_price: Price | None = None
+    stop_price: Level | None = None
+    target_price: Level | None = None
 
 
 class Clamp(Record, frozen=True, kw_only=True):
@@ -144,8 +146,8 @@ class TradeApproved(Event, frozen=True, kw_only=True):
     reduce_only: bool
     """True where the trade only closes what is open."""
     clamps: Annotated[tuple[Clamp, ...], FEW] = ()
-    stop_price: DecimalPrice | None = None
-    target_price: DecimalPrice | None = None
+    stop_price: DecimalLevel | None = None
+    target_price: DecimalLevel | None = None
 
 
 class TradeRejected(Event, frozen=True, kw_only=True):

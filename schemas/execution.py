@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Event
-from schemas.fields import DecimalPrice, DecimalSize, DecimalSizeOrZero, Label, Name, Note, TimeOrZero
+from schemas.fields import DecimalLevel, DecimalPrice, DecimalSize, DecimalSizeOrZero, Label, Name, Note, TimeOrZero
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "take_profit"]
@@ -32,8 +32,8 @@ class OrderRequested(Event, frozen=True, kw_only=True):
     role: OrderRole
     approval: Name
     """Id of the `TradeApproved` that allows this order."""
-    limit_price: DecimalPrice | None = None
-    trigger_price: DecimalPrice | None = None
+    limit_price: DecimalLevel | None = None
+    trigger_price: DecimalLevel | None = None
     reduce_only: bool = False
     expires_at: TimeOrZero = 0
     """Time in ns after which the rest is to expire; 0 is good till canceled."""

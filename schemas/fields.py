@@ -30,13 +30,17 @@ MIN_PRICE = 1e-18
 """A token worth 1e-12 of a dollar, quoted in bitcoin, lies above it."""
 MAX_PRICE = 1e12
 """An index lies at 1e7; a share of Berkshire Hathaway in Iranian rials below it."""
+MIN_PAID, MAX_PAID = 1e-20, 1e13
+"""Of a price that is traded at: slippage takes it beyond those of the market."""
+MIN_LEVEL, MAX_LEVEL = 1e-36, 1e24
+"""Of a stop or a target: a price, and a number of average ranges up or down."""
 MIN_SIZE = 1e-18
 """A wei; a satoshi is 1e-8."""
 MAX_SIZE = 1e18
 """A thousand times all there is of a token of which there are 1e15."""
 MIN_NOTIONAL = 1e-36
 MAX_AMOUNT = 1e31
-"""Of money: above MAX_PRICE * MAX_SIZE, and below what 34 digits hold to the cent."""
+"""Of money: MAX_PAID * MAX_SIZE, and below what 34 digits hold to the cent."""
 MAX_SETTING = 1e18
 """Of a limit that a rule sets, be it money, a percentage or a count."""
 
@@ -86,6 +90,8 @@ _TIME = Range(
 _COUNT = Range(0, INT64_MAX, "0 or more", "is negative")
 POSITIVE_INT = Range(1, INT64_MAX, "above 0", "is not above zero")
 PRICE = _between(MIN_PRICE, MAX_PRICE, "a price")
+_PAID = _between(MIN_PAID, MAX_PAID, "a price")
+_LEVEL = _between(MIN_LEVEL, MAX_LEVEL, "a price level")
 SIZE = _between(MIN_SIZE, MAX_SIZE, "a size")
 SIZE_OR_ZERO = _between(0, MAX_SIZE, "a size")
 _NOTIONAL = _between(MIN_NOTIONAL, MAX_AMOUNT, "a notional")
@@ -106,13 +112,15 @@ def _text(bounds: Length) -> Meta:
 NonNegativeFloat = Annotated[float, _number(_NOT_NEGATIVE)]
 NonPositiveFloat = Annotated[float, _number(_NOT_POSITIVE)]
 Price = Annotated[float, _number(PRICE)]
+Level = Annotated[float, _number(_LEVEL)]
 Size = Annotated[float, _number(SIZE)]
 SizeOrZero = Annotated[float, _number(SIZE_OR_ZERO)]
 Setting = Annotated[float, _number(_SETTING)]
 Share = Annotated[float, _number(_between(0, 1))]
 Score = Annotated[float, _number(_between(-1, 1))]
 Percentage = Annotated[float, _number(_between(0, 100))]
-DecimalPrice = Annotated[Decimal, Meta(extra={"range": PRICE})]
+DecimalPrice = Annotated[Decimal, Meta(extra={"range": _PAID})]
+DecimalLevel = Annotated[Decimal, Meta(extra={"range": _LEVEL})]
 DecimalSize = Annotated[Decimal, Meta(extra={"range": SIZE})]
 DecimalSizeOrZero = Annotated[Decimal, Meta(extra={"range": SIZE_OR_ZERO})]
 Notional = Annotated[Decimal, Meta(extra={"range": _NOTIONAL})]

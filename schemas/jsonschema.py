@@ -266,10 +266,10 @@ infinity, a name that stands twice, and an `observed_at` more than {MAX_CLOCK_SK
 `occurred_at`.
 
 A price or size is in the instrument's quote or base unit; money is in the book's currency. A price lies between
-{_power(MIN_PRICE)} and {_power(MAX_PRICE)}, a size between {_power(MIN_SIZE)} and {_power(MAX_SIZE)}, and money is at
-most {_power(MAX_AMOUNT)}. That is room for a token worth 1e-12 of a dollar and quoted in bitcoin, for a wei, an index
-at 1e7 and a share in rials; what lies beyond would only overflow a ratio of prices or the cents of a sum, and is
-refused.
+{_power(MIN_PRICE)} and {_power(MAX_PRICE)} (one that was paid, or a stop, may lie beyond), a size between
+{_power(MIN_SIZE)} and {_power(MAX_SIZE)}, and money is at most {_power(MAX_AMOUNT)}.
+That is room for a token worth 1e-12 of a dollar and quoted in bitcoin, for a wei, an index at 1e7 and a share in rials;
+what lies beyond would only overflow a ratio of prices or the cents of a sum, and is refused.
 
 Each event has a JSON Schema under [schemas/](schemas/); [producing.md](producing.md) shows how to make events and check
 them.

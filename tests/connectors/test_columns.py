@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -25,7 +26,8 @@ def rows(*fields: str) -> st.SearchStrategy[dict[str, float]]:
 def agree(kind: str, cls: type[Event], row: dict[str, float], **fixed: int) -> bool:
     columns = {name: np.array([value]) for name, value in (row | {"side": 1} | fixed).items()}
     broken = any(mask[0] for _, mask in faults(kind, columns))
-    event = cls(id="i", key="k", **row, **fixed)
+    fields: dict[str, Any] = {**row, **fixed}
+    event = cls(id="i", key="k", **fields)
     try:
         check(event)
     except RefusedError:

@@ -30,10 +30,12 @@ RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (*EVENT_TYPE
 NUMBERS = {
     "price": """
         TradeTicked.price QuoteTicked.bid QuoteTicked.ask BarClosed.open BarClosed.high BarClosed.low BarClosed.close
-        VerdictGiven.stop_price VerdictGiven.target_price OrderRequested.limit_price OrderRequested.trigger_price
-        OrderFilled.price ConsensusReached.stop_price ConsensusReached.target_price
-        TradeProposed.price TradeProposed.stop_price TradeProposed.target_price
-        TradeApproved.price TradeApproved.stop_price TradeApproved.target_price PricePart.close""",
+        VerdictGiven.stop_price VerdictGiven.target_price ConsensusReached.stop_price ConsensusReached.target_price
+        TradeProposed.price PricePart.close""",
+    "price paid": "OrderFilled.price TradeApproved.price",
+    "level": """
+        OrderRequested.limit_price OrderRequested.trigger_price TradeProposed.stop_price TradeProposed.target_price
+        TradeApproved.stop_price TradeApproved.target_price""",
     "size": """
         TradeTicked.size OrderRequested.quantity OrderFilled.quantity TradeApproved.quantity
         ConfirmationRequested.quantity""",
@@ -68,6 +70,8 @@ NUMBERS = {
 }
 BAD_NUMBERS = {
     "price": ("0", "-0.5", "-1", "1E-19", "1E-300", "10000000000000"),
+    "price paid": ("0", "-0.5", "-1", "1E-21", "1E-300", "100000000000000"),
+    "level": ("0", "-0.5", "-1", "1E-37", "1E-300", f"1{25 * '0'}"),
     "size": ("0", "-0.5", "-1", "1E-19", "1E-300", "10000000000000000000"),
     "size or zero": ("-0.5", "-1", "-0.0001", "10000000000000000000"),
     "notional": ("0", "-0.5", "-1", "1E-37", f"1{32 * '0'}"),
@@ -85,6 +89,8 @@ BAD_NUMBERS = {
 }
 GOOD_NUMBERS = {
     "price": ("1", "0.00000001", "1E-12", "1E-18", "10000000", "1000000000000"),
+    "price paid": ("1", "0.00000001", "1E-18", "1E-20", "10000000000000"),
+    "level": ("1", "0.00000001", "1E-36", f"1{24 * '0'}"),
     "size": ("1", "0.00000001", "1E-18", "1000000000000000000"),
     "size or zero": ("0", "1", "0.00000001", "1000000000000000000"),
     "notional": ("1", "0.01", "1E-36", f"1{31 * '0'}"),

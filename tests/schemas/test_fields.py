@@ -16,7 +16,7 @@ from schemas.codec import Catalogue, decode, encode
 from schemas.control import RulesChanged
 from schemas.errors import RefusedError
 from schemas.execution import OrderRequested
-from schemas.fields import MAX_AMOUNT, MAX_PRICE, MAX_SIZE, MIN_PRICE, MIN_SIZE, PRICE
+from schemas.fields import MAX_AMOUNT, MAX_PAID, MAX_PRICE, MAX_SIZE, MIN_PRICE, MIN_SIZE, PRICE
 from schemas.topics import EVENT_TYPES
 from schemas.verdicts import InstructionPart, VerdictGiven, VerdictRequested
 from tests.schemas.bounds import (
@@ -215,7 +215,7 @@ def test_a_change_of_rules_is_refused_alike_as_it_is_read(changes: dict[str, flo
 def test_the_bounds_are_met_to_the_last_digit() -> None:
     """What the tables hold is written as a schema can tell it apart; these lie just beyond."""
     for place, least, most in (
-        ("OrderFilled.price", "1E-18", "1000000000000"),
+        ("OrderFilled.price", "1E-20", "10000000000000"),
         ("OrderFilled.quantity", "1E-18", 10**18),
     ):
         assert_refused_as_read(place, Decimal(least) * Decimal("0.999"))
@@ -229,8 +229,8 @@ def test_no_ratio_product_or_sum_of_what_is_allowed_overflows() -> None:
     dearest, smallest = MAX_PRICE / MIN_PRICE, MIN_PRICE * MIN_SIZE
     assert (dearest * 100) ** 4 < inf
     assert smallest**4 > 0
-    notional = Decimal(repr(MAX_PRICE)) * Decimal(repr(MAX_SIZE))
-    assert notional * 10 <= Decimal(repr(MAX_AMOUNT))
+    notional = Decimal(repr(MAX_PAID)) * Decimal(repr(MAX_SIZE))
+    assert notional <= Decimal(repr(MAX_AMOUNT))
     assert to_cent(notional) == notional
     assert to_cent(Decimal(repr(MAX_AMOUNT))) == Decimal(repr(MAX_AMOUNT))
 

@@ -264,7 +264,8 @@ class Engine:
     def _take(self, event: Event) -> None:
         """Journal an input and let the desk answer it."""
         self.seq += 1
-        self.now = max(self.now, event.observed_at)
+        if event.observed_at > self.now:  # noqa: PLR1730 # `max` costs five times as much
+            self.now = event.observed_at
         if type(event) in ARCHIVED:
             self._next_input()
         entry = replace(event, book=self.desk.book.name, seq=self.seq)

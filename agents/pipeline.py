@@ -141,8 +141,11 @@ class Desk:
 
     def mark(self, entries: Sequence[ClockTicked]) -> list[EquityMarked]:
         """Take the ticks that the last scan noted, as entries of the journal; give what follows from each."""
+        seen = self._seen
         for entry in entries:
-            self._remember(entry.id)
+            seen[entry.id] = None
+        while len(seen) > MAX_SEEN:
+            seen.popitem(last=False)
         marked = self.portfolio.mark(entries, [prices for _, _, prices in self.noted])
         self.due = min(self.loud_due, self.portfolio.state.due)
         return marked

@@ -91,17 +91,6 @@ class Frame:
         name = kind_name(self.kind.item(row), int(self.values.item(row, 5)))
         return market_id(self.instruments[self.instrument.item(row)], name, self.number.item(row))
 
-    def envelope(self, row: int, book: str, seq: int) -> Event:
-        """Make the envelope alone of the event that row `row` stands for: all that an answer takes from its cause."""
-        return Event(
-            id=self.id(row),
-            key=self.instruments[self.instrument.item(row)],
-            occurred_at=self.occurred_at.item(row),
-            observed_at=self.observed_at.item(row),
-            book=book,
-            seq=seq,
-        )
-
     def event(self, row: int, book: str, seq: int) -> Event:
         """Make the event that row `row` stands for."""
         kind = self.kind.item(row)

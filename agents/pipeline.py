@@ -153,7 +153,7 @@ class Desk:
     def speak(self, frame: Frame, row: int, seq: int) -> list[Event]:
         """Take one row into the state and give all that follows from it. The row is journal entry `seq`."""
         bits = self._take_row(frame, row)
-        return self._answered(frame, row, bits, frame.envelope(row, self.book.name, seq)) if bits else []
+        return self._answered(frame, row, bits, frame.event(row, self.book.name, seq)) if bits else []
 
     def take(self, frame: Frame, seq: int) -> Iterator[Event]:
         """Take a whole frame, whose first row is journal entry `seq`, and give all that follows from it, row by row."""
@@ -175,7 +175,7 @@ class Desk:
         return *frame.columns, *self._arrays, self.portfolio.cash_float
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
-        """Let those speak whom a row's bits call, and give all that follows; `event` is at least its envelope."""
+        """Let those speak whom a row's bits call, and give all that follows."""
         k = frame.instrument.item(row)
         answers: list[Event] = []
         agent: Agent[Any] = self.strategy
@@ -186,7 +186,7 @@ class Desk:
             if bits & ~NEW_TARGET:
                 answers.extend(self.breakers.speak(k, event, bits, float(self.features.state.rows[k, RETURN])))
         except Exception as error:
-            raise _stopped(agent.name, frame.event(row, self.book.name, event.seq), error) from error
+            raise _stopped(agent.name, event, error) from error
         return self._follow(answers)
 
     # Everything else, by the event

@@ -43,12 +43,6 @@ def test_the_event_of_a_row_makes_the_same_row(frame: Frame) -> None:
     assert same(Frame.of_events([frame.event(0, "book", 7)], INSTRUMENTS), frame)
 
 
-@given(rows())
-def test_the_envelope_of_a_row_is_that_of_its_event(frame: Frame) -> None:
-    envelope, event = frame.envelope(0, "book", 7), frame.event(0, "book", 7)
-    assert all(getattr(envelope, name) == getattr(event, name) for name in Event.__struct_fields__)
-
-
 @given(rows(), st.text("abcdef0123456789/-", min_size=1))
 def test_an_id_that_its_producer_chose_is_kept(frame: Frame, chosen: str) -> None:
     event = msgspec.structs.replace(frame.event(0, "book", 7), id=chosen)

@@ -37,7 +37,6 @@ from benchmarks.peers.peer import (
 from connectors.archive import ROW_GROUP_ROWS, SCHEMAS
 from connectors.voters import VOTERS, offline_voters
 from replay.cassette import RecordedVerdicts
-from replay.collector import collector_paused
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
@@ -137,9 +136,8 @@ def replayed(book: Book, frames: Iterable[Frame], out: Path, recorded: RecordedV
     log = FileLog(out)
     gateway = ReplayGateway(book, recorded, offline_voters(book))
     engine = Engine(Desk(book), SimulatedExchange(book), gateway, log)
-    with collector_paused():  # as `quorum replay` runs
-        for _ in engine.run(frames):
-            pass
+    for _ in engine.run(frames):
+        pass
     log_sha256 = log.close()
     time = watch.lap()
     log_events, orders = _counted(log.root)

@@ -74,10 +74,12 @@ class Desk:
             self.portfolio,
             Outcomes(book, self.features),
         )
-        self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
+        self._routes: dict[type[Event], list[Handler]] = {}
+        self._owners: dict[Handler, str] = {}
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
-                self._routes.setdefault(kind, []).append((agent.name, handler))
+                self._routes.setdefault(kind, []).append(handler)
+                self._owners[handler] = agent.name
         self._timed = tuple(
             agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
         )
@@ -139,8 +141,11 @@ class Desk:
 
     def mark(self, entries: Sequence[ClockTicked]) -> list[EquityMarked]:
         """Take the ticks that the last scan noted, as entries of the journal; give what follows from each."""
+        seen = self._seen
         for entry in entries:
-            self._remember(entry.id)
+            seen[entry.id] = None
+        while len(seen) > MAX_SEEN:
+            seen.popitem(last=False)
         marked = self.portfolio.mark(entries, [prices for _, _, prices in self.noted])
         self.due = min(self.loud_due, self.portfolio.state.due)
         return marked
@@ -209,13 +214,13 @@ class Desk:
 
     def _heard(self, event: Event) -> list[Event]:
         answers: list[Event] = []
-        for name, handler in self._routes.get(type(event), ()):
+        for handler in self._routes.get(type(event), ()):
             try:
                 said = handler(event)
                 if said:
-                    answers.extend(said)
+                    answers += said
             except Exception as error:
-                raise _stopped(name, event, error) from error
+                raise _stopped(self._owners[handler], event, error) from error
         return answers
 
     def _follow(self, answers: list[Event]) -> list[Event]:

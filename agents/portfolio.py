@@ -136,9 +136,10 @@ class Portfolio(Agent[PortfolioState]):
             equity, unrealised, gross = state.cash, ZERO, ZERO
             for i, quantity, cost, multiplier in held:
                 notional = multiply(quantity, multiply(exact(known[i]), multiplier))
+                gain, size = subtract(notional, cost), magnitude(notional)
                 equity = add(equity, notional)
-                unrealised = add(unrealised, subtract(notional, cost))
-                gross = add(gross, magnitude(notional))
+                unrealised = add(unrealised, gain) if unrealised else gain
+                gross = add(gross, size) if gross else size
             at, cause = tick.observed_at, tick.id
             marked.append(
                 EquityMarked(  # not by `emit`: a year of hours is 8,760 of them, each the one answer to its tick

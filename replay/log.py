@@ -31,10 +31,10 @@ DECISION_INPUTS = ("control", "fills")
 """Inputs that a log of decisions keeps, each in its topic's own file: a part of a journal is no journal."""
 DECISION_TOPICS = (*DECISION_INPUTS, "proposals", "risk-decisions", "orders", "portfolio", "alerts")
 """What was decided and what became of it."""
-DECISIONS: dict[type[Event], str] = {
-    kind: topic for kind, topic in TOPIC_OF.items() if topic in DECISION_TOPICS and kind is not OutcomeMeasured
-}
-"""Types that a log of decisions keeps, to their topic. How well a model predicted is about its answer, and left out."""
+DECISIONS = frozenset(
+    kind for kind, topic in TOPIC_OF.items() if topic in DECISION_TOPICS and kind is not OutcomeMeasured
+)
+"""Types that a log of decisions keeps. How well a model predicted is about its answer, and left out."""
 
 Kept = Literal["full", "decisions", "none"]
 """What a run's log holds."""
@@ -99,13 +99,14 @@ class FileLog:
 
     def journal(self, event: Event) -> None:
         """Write an input."""
-        self._write(JOURNAL, event)
+        events = self._events[JOURNAL]
+        events.append(event)
+        if len(events) >= BLOCK_LINES:
+            self._hand_over(JOURNAL)
 
     def derived(self, event: Event) -> None:
         """Write a derived event."""
-        self._write(TOPIC_OF[type(event)], event)
-
-    def _write(self, topic: str, event: Event) -> None:
+        topic = TOPIC_OF[type(event)]
         events = self._events[topic]
         events.append(event)
         if len(events) >= BLOCK_LINES:
@@ -166,9 +167,8 @@ class DecisionLog(FileLog):
 
     def derived(self, event: Event) -> None:
         """Write an event that is a decision or an account."""
-        topic = DECISIONS.get(type(event))
-        if topic is not None:
-            self._write(topic, event)
+        if type(event) in DECISIONS:
+            super().derived(event)
 
 
 class NoLog:

@@ -11,12 +11,14 @@ exponential weights (RiskMetrics Technical Document 1996, section 5.2).
 
 from __future__ import annotations
 
-from math import inf
+from math import copysign, inf, sqrt
 
+from agents.agent import NEVER
 from agents.frame import BAR, QUOTE, TRADE, Floats, Ints
 from agents.kernels import inlined, kernel
 from agents.layout import (
     ADVISORY,
+    ASKED,
     DAILY_LOSS,
     DRAWDOWN,
     FLASH_MOVE,
@@ -24,10 +26,14 @@ from agents.layout import (
     FROM_QUOTES,
     FROM_TRADES,
     HOLD,
+    KEEP,
+    MARKED,
     NEW_TARGET,
     NO_BIAS,
     OVERRIDE,
     PEAK,
+    REFUSED,
+    Ask,
     Bounds,
     Closed,
     Forming,
@@ -35,22 +41,26 @@ from agents.layout import (
     Row,
     Rules,
     Settings,
+    Shown,
     Signal,
     Terms,
+    ask_of,
     bounds_of,
     keep_row,
     keep_seen,
+    keep_vote,
     row_of,
     rules_of,
     settings_of,
+    shown_of,
     signal_of,
     terms_of,
 )
 
 ANCHOR_BARS = 30
 """Bars in a window of the move that texts are held against: the anchor is 30 to 60 bars old."""
-MAX_MARKS = 256
-"""Marks of the book's worth that one scan notes at most."""
+MAX_NOTES = 2048
+"""Ticks between rows that one scan notes at most."""
 
 
 # Indicators
@@ -130,6 +140,39 @@ def step(row: Row, kind: int, number: int, occurred_at: int, values: Floats, i: 
     is_trade = kind == TRADE
     price = values[i, 0] if is_trade else 0.5 * (values[i, 0] + values[i, 1])
     return step_price(row, price, FROM_TRADES if is_trade else FROM_QUOTES, occurred_at, settings)
+
+
+@inlined
+def rsi(c: Closed) -> float:
+    """Relative strength index, 0 to 100; 50 while nothing moved."""
+    total = c.gain + c.loss
+    return 100.0 * (c.gain / total) if total > 0.0 else 50.0
+
+
+@inlined
+def volatility(c: Closed) -> float:
+    """Standard deviation of returns a bar."""
+    return sqrt(c.variance)
+
+
+@inlined
+def drawdown(c: Closed) -> float:
+    """Distance of the last close below the highest one, as a fraction; zero or negative."""
+    return c.close / c.peak - 1.0 if c.peak > 0.0 else 0.0
+
+
+@inlined
+def shown_now(row: Row, before: float) -> Shown:
+    """Give the numbers that a question shows; `before` is the price at the last question, 0 if there was none."""
+    c = row.closed
+    since = row.price / before - 1.0 if before > 0.0 else 0.0
+    return Shown(row.price, since, c.ema_fast, c.ema_slow, rsi(c), c.atr, volatility(c), drawdown(c), c.bars)
+
+
+@kernel
+def shown(rows: Floats, k: int, before: float) -> Shown:
+    """Give the numbers that a question on the `k`-th instrument shows."""
+    return shown_now(row_of(rows, k), before)
 
 
 # Strategy
@@ -223,6 +266,99 @@ def touches(kind: int, occurred_at: int, values: Floats, i: int, wake_at: int, b
     )
 
 
+# Recorded questions
+
+
+@inlined
+def equal(x: float, y: float) -> bool:
+    """Tell whether two numbers are written alike; -0.0 is not written as 0.0."""
+    return x == y and (x != 0.0 or copysign(1.0, x) == copysign(1.0, y))
+
+
+@inlined
+def shows(now: Shown, recorded: Shown) -> bool:
+    """Tell whether a question shows what a recorded one did."""
+    return (
+        equal(now.close, recorded.close)
+        and equal(now.return_since_ask, recorded.return_since_ask)
+        and equal(now.ema_fast, recorded.ema_fast)
+        and equal(now.ema_slow, recorded.ema_slow)
+        and equal(now.rsi, recorded.rsi)
+        and equal(now.atr, recorded.atr)
+        and equal(now.volatility, recorded.volatility)
+        and equal(now.drawdown, recorded.drawdown)
+        and equal(now.bars, recorded.bars)
+    )
+
+
+@inlined
+def cites(ask: Ask, seen: Ints, k: int) -> bool:
+    """Tell whether a recorded question is on the `k`-th instrument and cites the last event there."""
+    s = seen[k]
+    last = ask.seen_at == s[0] and ask.kind == s[1] and ask.number == s[2] and ask.interval_ns == s[3]
+    return ask.instrument == k and last
+
+
+@inlined
+def voted(bias: int, strong: int, held: float, busy: int, signal: Signal, rules: Rules) -> Signal:
+    """Take a vote into a signal: where it is to enter and leave, it starts from what is held."""
+    side = (1 if held > 0.0 else 0) - (1 if held < 0.0 else 0)
+    intent = signal.intent if rules.mode == ADVISORY or busy != 0 else side
+    return Signal(bias, strong, intent, signal.shortable, signal.killed)
+
+
+@kernel
+def fold(
+    ask_at: int,
+    now: int,
+    quiet_until: int,
+    asked: int,
+    asks: Ints,
+    recorded: Floats,
+    asked_at: Ints,
+    asked_price: Floats,
+    lapses: Ints,
+    bias_ttl: int,
+    rows: Floats,
+    seen: Ints,
+    signals: Ints,
+    busy: Ints,
+    rules: Ints,
+    exposures: Floats,
+) -> int:
+    """Take the questions of the boundary `ask_at` into the state, the record's `asked`-th the first of them.
+
+    Gives how many recorded questions then lie behind; or -1, with nothing changed, where the record does not hold the
+    very questions that would be put, or where anything could come between them and their last answer: the next row,
+    observed at `now`, what else is due at `quiet_until`, or a trade.
+    """
+    r, a, last = rules_of(rules), asked, ask_at
+    for k in range(len(rows)):
+        if seen[k, 0] > asked_at[k]:
+            ask = ask_of(asks, a)
+            if ask.at != ask_at or ask.bias == REFUSED or not cites(ask, seen, k):
+                return -1
+            row = row_of(rows, k)
+            if not shows(shown_now(row, asked_price[k]), shown_of(recorded, a)):
+                return -1
+            if ask.bias != KEEP and busy[k] == 0:
+                signal = voted(ask.bias, ask.strong, exposures[k], busy[k], signal_of(signals, k), r)
+                c = row.closed
+                if target_of(fast_brain(c.bars, c.ema_fast, c.ema_slow, r), signal, r) != signal.intent:
+                    return -1
+            last, a = max(last, ask.last_at), a + 1
+    if asks[a, 0] == ask_at or last > now or last >= quiet_until:
+        return -1
+    for b in range(asked, a):
+        ask = ask_of(asks, b)
+        k = ask.instrument
+        asked_at[k], asked_price[k] = seen[k, 0], rows[k, 0]
+        if ask.bias != KEEP:
+            keep_vote(signals, k, voted(ask.bias, ask.strong, exposures[k], busy[k], signal_of(signals, k), r))
+            lapses[k] = ask.settled_at + bias_ttl
+    return a
+
+
 # All of them on one row, and over a span
 
 
@@ -285,40 +421,74 @@ def scan(
     until: int,
     mark_at: int,
     mark_every: int,
-    marked_rows: Ints,
-    marked_prices: Floats,
-) -> tuple[int, int]:
+    ask_at: int,
+    ask_every: int,
+    asked: int,
+    asks: Ints,
+    recorded: Floats,
+    asked_at: Ints,
+    asked_price: Floats,
+    lapses: Ints,
+    bias_ttl: int,
+    notes: Ints,
+    noted_prices: Floats,
+    noted_seen_at: Ints,
+) -> tuple[int, int, bool]:
     """Take rows from `lo` on into the state while they are quiet: the first row that is not, or `hi`, is given.
 
     Not quiet is a row observed at `until` or later, one that an agent answers, and one that the venue waits for. A
-    mark that comes before a row is noted: the row, and the last prices; the number of notes is given, too. One more
-    than there is room for ends the scan.
+    tick that comes before a row is noted if it does no more than mark the book's worth, or put questions that the
+    record answers; the number of notes is given. One more than there is room for ends the scan, and so does a tick
+    that does more: then it is said that a tick is due before the row. Where no questions are folded, `ask_at` is
+    NEVER, and only marks are noted.
     """
     fixed = settings_of(settings)
-    i, noted, speaks = lo, 0, False
+    i, noted, speaks, is_due = lo, 0, False, False
+    lapse_at = lapses.min() if ask_at < NEVER else NEVER
+    while asks[asked, 0] < ask_at < NEVER:
+        asked += 1
     while i < hi and not speaks and observed_at[i] < until:
-        if mark_at < observed_at[i]:
-            if noted == len(marked_rows):
+        tick = min(mark_at, ask_at)
+        if lapse_at <= tick and lapse_at < observed_at[i]:
+            is_due = True
+            break
+        if tick < observed_at[i]:
+            if noted == len(notes):
                 break
-            marked_rows[noted], marked_prices[noted] = i, rows[:, 0]
-            noted, mark_at = noted + 1, mark_at + mark_every
+            bits, next_mark = 0, mark_at
+            if mark_at == tick:
+                bits, next_mark = MARKED, mark_at + mark_every
+            if ask_at == tick:
+                quiet = min(until, next_mark, lapse_at, ask_at + ask_every)
+                record = asked, asks, recorded, asked_at, asked_price, lapses, bias_ttl
+                after = fold(ask_at, observed_at[i], quiet, *record, rows, seen, signals, busy, rules, exposures)
+                if after < 0:
+                    is_due = True
+                    break
+                bits, asked, ask_at, lapse_at = bits | ASKED, after, ask_at + ask_every, lapses.min()
+            mark_at = next_mark
+            notes[noted, 0], notes[noted, 1], notes[noted, 2], notes[noted, 3] = i, tick, bits, asked
+            noted_prices[noted], noted_seen_at[noted] = rows[:, 0], seen[:, 0]
+            noted += 1
             continue
-        k, first, before = instrument[i], i, until if mark_at >= until else mark_at + 1
+        k, first = instrument[i], i
+        before = min(tick, lapse_at)
+        before = until if before >= until else before + 1
         terms = terms_of(k, signals, busy, rules, marks, limits, tripped, halted)
         row, peak, wake, bound = row_of(rows, k), marks[PEAK], wake_at[k], bounds_of(bounds, k)
         while i < hi and instrument[i] == k and observed_at[i] < before:
-            after = step(row, kind[i], number[i], occurred_at[i], values, i, fixed)
-            high, bits = weigh(after, k, peak, terms, prices, exposures, cash)
-            speaks = bits != 0 or touches(kind[i], occurred_at[i], values, i, wake, bound)
+            after_row = step(row, kind[i], number[i], occurred_at[i], values, i, fixed)
+            high, found = weigh(after_row, k, peak, terms, prices, exposures, cash)
+            speaks = found != 0 or touches(kind[i], occurred_at[i], values, i, wake, bound)
             if speaks:
                 break
-            row, peak = after, high
+            row, peak = after_row, high
             i += 1
         if i > first:
             keep_row(rows, k, row)
             keep_seen(seen, k, observed_at[i - 1], kind[i - 1], number[i - 1], int(values[i - 1, 5]))
             keep_equity(prices, marks, k, row.price, peak, terms.limits)
-    return i, noted
+    return i, noted, is_due
 
 
 @kernel
@@ -361,6 +531,12 @@ def called_for(k: int, rows: Floats, signals: Ints, rules: Ints) -> tuple[int, i
     c, r = row_of(rows, k).closed, rules_of(rules)
     cross = fast_brain(c.bars, c.ema_fast, c.ema_slow, r)
     return cross, target_of(cross, signal_of(signals, k), r)
+
+
+@kernel
+def take_vote(k: int, bias: int, strong: int, signals: Ints, busy: Ints, rules: Ints, exposures: Floats) -> None:
+    """Take a vote on an instrument into its signal."""
+    keep_vote(signals, k, voted(bias, strong, exposures[k], busy[k], signal_of(signals, k), rules_of(rules)))
 
 
 @kernel

@@ -12,13 +12,15 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from agents.agent import NEVER
-from agents.frame import Frame
-from agents.layout import Watch
+from agents.frame import Frame, Ints
+from agents.layout import ASKED, MARKED, Watch
 from agents.pipeline import Desk
-from agents.scan import MAX_MARKS
+from agents.scan import MAX_NOTES
 from replay.log import Log
+from replay.questions import LAST_AT, Folded, Sheet
 from schemas.base import Event, market_id
 from schemas.codec import decode, encode
 from schemas.control import ClockTicked
@@ -95,8 +97,12 @@ class Pacer(Protocol):
 class Engine:
     """One replay of one book."""
 
-    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log) -> None:
-        """Join the parts; nothing runs yet."""
+    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log, sheet: Sheet | None = None) -> None:
+        """Join the parts; nothing runs yet.
+
+        `sheet` holds recorded questions for a log that keeps none, nor what came of them: those that would be put
+        again just so are not told to anybody. All else is as it would be.
+        """
         self.desk, self.exchange, self.gateway, self.log = desk, exchange, gateway, log
         self.seq = 0
         """Position in the journal: every input counts, market data too."""
@@ -104,10 +110,15 @@ class Engine:
         """Market events taken."""
         self.inputs_pulled = 0
         """Texts and commands pulled from the archive; the last of them may still be pending."""
+        self.folded = 0
+        """Questions that were not put, for the sheet tells what comes of them."""
         self.now = 0
         self.stop = False
         """Set it to end the replay between two events."""
         self.pacer: Pacer | None = None
+        self._sheet = sheet
+        if sheet is not None:
+            desk.fold_from(sheet.answers)
         self._pending: list[tuple[int, int, int, Event]] = []
         self._pushed = 0
         self._inputs: Iterator[Event] = iter(())
@@ -143,6 +154,7 @@ class Engine:
 
     def _run_frame(self, frame: Frame) -> None:
         """Alternate between quiet spans, rows that are answered, and whatever else is due in between."""
+        self.desk.look_into(frame)
         times = frame.observed_at
         lo, n = 0, len(frame)
         while lo < n and not self.stop:
@@ -153,25 +165,46 @@ class Engine:
                 self._serve(*((mark, CLOCK_RANK) if mark < due else (due, rank)))
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
-            noted = self.desk.noted
-            if noted:
-                self._mark(frame, lo, noted)
-            self._count(frame, noted[-1][0] if noted else lo, stop)
+            noted = self.desk.notes.rows
+            self._count(frame, self._take_notes(frame, lo) if len(noted) else lo, stop)
             if stop > lo:
                 self.exchange.absorb(frame, lo, stop)
-            if stop < n and times[stop] < until and len(noted) < MAX_MARKS:
+            if self.desk.tick_is_due:
+                self._tick(self.desk.due)
+            elif stop < n and times[stop] < until and len(noted) < MAX_NOTES:
                 self._run_row(frame, stop)
                 stop += 1
             lo = stop
 
-    def _mark(self, frame: Frame, lo: int, noted: list[tuple[int, int, list[float]]]) -> None:
-        """Count the rows from `lo` up to the last of the marks between them, and journal the marks."""
-        entries = [self._clock(at, self.seq + row - lo + i) for i, (row, at, _) in enumerate(noted, 1)]
-        for entry, marked in zip(entries, self.desk.mark(entries), strict=True):
-            self.log.journal(entry)
-            self.log.derived(marked)
-        self._count(frame, lo, noted[-1][0])
-        self.seq, self.now = entries[-1].seq, entries[-1].observed_at
+    def _take_notes(self, frame: Frame, lo: int) -> int:
+        """Count the rows from `lo` on and the ticks between them, up to the last; give the row after it."""
+        desk, notes = self.desk, self.desk.notes
+        asked, last = desk.asked, int(notes.rows[-1])
+        entries = np.ones_like(notes.rows)
+        if self._sheet is not None:
+            entries = self._sheet.entries(np.diff(notes.asked, prepend=asked))
+        after = self.seq + notes.rows - lo + np.cumsum(entries)
+        seqs = after - entries + 1
+        self._mark(seqs)
+        self._count(frame, lo, last)
+        self.seq, self.now = int(after[-1]), int(notes.times[-1])
+        if self._sheet is not None and (notes.bits & ASKED).any():
+            self._pushed += int(entries.sum()) - len(entries)
+            self.folded += int(notes.asked[-1]) - asked
+            self.now = max([self.now, *self._sheet.answers.asks[asked : notes.asked[-1], LAST_AT].tolist()])
+            desk.folded(Folded(self._sheet, notes, asked), self._sheet.votes(notes, seqs, asked))
+        return last
+
+    def _mark(self, seqs: Ints) -> None:
+        """Journal the ticks of the last scan that mark; `seqs` are the places of all of them."""
+        notes = self.desk.notes
+        marks = np.flatnonzero(notes.bits & MARKED)
+        if len(marks):
+            times = zip(notes.times[marks].tolist(), seqs[marks].tolist(), strict=True)
+            ticks = [self._clock(at, seq) for at, seq in times]
+            for tick, marked in zip(ticks, self.desk.mark(ticks, notes.prices[marks].tolist()), strict=True):
+                self.log.journal(tick)
+                self.log.derived(marked)
 
     def _run_row(self, frame: Frame, row: int) -> None:
         """Let the venue meet a row, then the desk: a fill known at the same time comes first, as ranks say."""

@@ -445,8 +445,6 @@ def scan(
     fixed = settings_of(settings)
     i, noted, speaks, is_due = lo, 0, False, False
     lapse_at = lapses.min() if ask_at < NEVER else NEVER
-    while asks[asked, 0] < ask_at < NEVER:
-        asked += 1
     while i < hi and not speaks and observed_at[i] < until:
         tick = min(mark_at, ask_at)
         if lapse_at <= tick and lapse_at < observed_at[i]:
@@ -455,9 +453,8 @@ def scan(
         if tick < observed_at[i]:
             if noted == len(notes):
                 break
-            bits, next_mark = 0, mark_at
-            if mark_at == tick:
-                bits, next_mark = MARKED, mark_at + mark_every
+            bits = MARKED if mark_at == tick else 0
+            next_mark = mark_at + mark_every if mark_at == tick else mark_at
             if ask_at == tick:
                 quiet = min(until, next_mark, lapse_at, ask_at + ask_every)
                 record = asked, asks, recorded, asked_at, asked_price, lapses, bias_ttl

@@ -23,6 +23,7 @@ from agents.layout import KEEP, REFUSED, Answers, Ask, Notes, Shown
 from agents.outcomes import Told
 from agents.strategy import bias_of
 from replay.cassette import RecordedVerdicts, Verdict
+from replay.collector import collector_paused
 from replay.gateway import stamped, verdict_id
 from replay.rundir import RunDir
 from schemas.base import NS_PER_MS, NS_PER_S, Event, derived_id, market_id
@@ -36,7 +37,6 @@ REQUESTS = "verdict-requests"
 Vote = ConsensusReached | ConsensusFailed
 INSTRUMENT, BIAS, LAST_AT = (Ask._fields.index(name) for name in ("instrument", "bias", "last_at"))
 _NEVER_PUT = Ask(*[NEVER] * len(Ask._fields)), Shown(*[0.0] * len(Shown._fields))
-_INTERVALS_NS = {"trade": 0, "quote": 0}
 
 
 class Recorded(NamedTuple):
@@ -181,8 +181,10 @@ def load_sheet(run: Path, book: Book, recorded: RecordedVerdicts) -> Sheet | Non
     path = run / "log" / f"{REQUESTS}.jsonl"
     if not path.is_file() or not book.analysts.models or not _alike(run, book):
         return None
-    reader = _Reader(book, recorded, _votes(run))
-    return Sheet(book, [one for one in map(reader.read, _requests(path, book.analysts.models[0])) if one is not None])
+    with collector_paused():
+        reader = _Reader(book, recorded, _votes(run))
+        read = map(reader.read, _requests(path, book.analysts.models[0]))
+        return Sheet(book, [one for one in read if one is not None])
 
 
 def _alike(run: Path, book: Book) -> bool:
@@ -219,6 +221,7 @@ class _Reader:
     def __init__(self, book: Book, recorded: RecordedVerdicts, votes: dict[str, Vote]) -> None:
         self._book, self._recorded, self._votes = book, recorded, votes
         self._index = {instrument.id: k for k, instrument in enumerate(book.instruments)}
+        self._models = list(book.analysts.models)
         self._instruction = instruction_line(book)
         self._deadline = book.analysts.deadline_s * NS_PER_S
 
@@ -256,10 +259,6 @@ class _Reader:
         last_at = max(verdict.observed_at for verdict in verdicts)
         ask = Ask(at, k, price.observed_at, *cited, bias, strong, vote.observed_at, last_at)
         return Recorded(ask, shown, verdicts, vote, by)
-
-    @property
-    def _models(self) -> list[str]:
-        return list(self._book.analysts.models)
 
     def _proves(self, request: _Request, price: PricePart) -> bool:
         """Tell whether a question shows numbers alone, and has the digest of what it shows."""

@@ -132,7 +132,8 @@ class Desk:
             *(breakers.state.prices, breakers.state.marks, breakers.limits, breakers.tripped, breakers.halted),
             self.portfolio.exposures,
         )
-        self._asking = self.analysts.state.asked_at, self.analysts.state.asked_price, strategy.state.until
+        asked = self.analysts.state
+        self._record = *self._answers, asked.asked_at, asked.asked_price, strategy.state.until
 
     # Market data, by the frame
 
@@ -159,11 +160,23 @@ class Desk:
         answers = self._answers
         if answers.asks.item(self.asked, 0) < ask_at < NEVER:
             self.asked = int(np.searchsorted(answers.asks[:, 0], ask_at))
-        times = lo, hi, until, mark_at, self.portfolio.every, ask_at, self.analysts.every
-        record = self.asked, *answers, *self._asking, self.strategy.bias_ttl
-        notes = self._notes, self._noted_prices, self._noted_seen_at
-        arguments = (*self._state_and(frame), *watch, *times, *record, *notes)
-        stop, noted, self.tick_is_due = scan(*arguments)
+        stop, noted, self.tick_is_due = scan(
+            frame.columns,
+            self._arrays,
+            self.portfolio.cash_float,
+            *watch,
+            lo,
+            hi,
+            until,
+            mark_at,
+            self.portfolio.every,
+            ask_at,
+            self.analysts.every,
+            self.asked,
+            self._record,
+            self.strategy.bias_ttl,
+            (self._notes, self._noted_prices, self._noted_seen_at),
+        )
         self.features.name_last(frame, lo, stop)
         if noted or len(self.notes.rows):
             self.notes = self._noted(noted)
@@ -195,6 +208,7 @@ class Desk:
         The answers are of a book with the same questions and the same rules for the vote.
         """
         self._answers, self._folding = answers, (self.analysts, self.strategy)
+        self._gather()
         self._timed = tuple(agent for agent in self._timed if agent not in (*self._folding, self.outcomes))
 
     def look_into(self, frame: Frame) -> None:
@@ -235,12 +249,7 @@ class Desk:
     def _take_row(self, frame: Frame, row: int) -> int:
         """Take one row into the state; give the bits of what it leads to."""
         self.features.name_last(frame, row, row + 1)
-        arguments = (*self._state_and(frame), row)
-        return take_row(*arguments)
-
-    def _state_and(self, frame: Frame) -> tuple[Any, ...]:
-        """Give a frame and the agents' state as the kernels take them."""
-        return *frame.columns, *self._arrays, self.portfolio.cash_float
+        return take_row(frame.columns, self._arrays, self.portfolio.cash_float, row)
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
         """Let those speak whom a row's bits call, and give all that follows."""

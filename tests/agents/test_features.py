@@ -21,7 +21,7 @@ from agents.features import Features
 from agents.frame import Floats
 from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row, row_of
 from agents.pipeline import Desk
-from agents.scan import drawdown, rsi, volatility
+from agents.rules import drawdown, rsi, volatility
 from schemas.base import Event
 from schemas.decisions import NewsVetted
 from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet

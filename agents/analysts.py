@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
+from agents.layout import Shown
 from agents.scan import shown
 from schemas.base import NS_PER_MIN, NS_PER_S, Event, derived_id
 from schemas.book import Book
@@ -112,7 +113,8 @@ class Analysts(Agent[AnalystsState]):
         elif now >= state.due:
             state.due = max(now // self.every + 1, -(-(now + self._deadline) // self.every)) * self.every
             seen = self._features.state.seen
-            fresh = np.flatnonzero(seen[:, f.SEEN_AT] > state.asked_at).tolist()
+            times = zip(seen[:, f.SEEN_AT].tolist(), state.asked_at.tolist(), strict=True)
+            fresh = [index for index, (seen_at, asked_at) in enumerate(times) if seen_at > asked_at]
             return [request for index in fresh for request in self._ask(event, index, "cadence")]
         return ()
 
@@ -197,7 +199,7 @@ class Analysts(Agent[AnalystsState]):
     def _price_part(self, index: int, now: int) -> PricePart:
         features = self._features
         instrument = features.instruments[index]
-        numbers = shown(features.state.rows, index, self.state.asked_price.item(index))
+        numbers = Shown(*shown(features.state.rows, index, self.state.asked_price.item(index)))
         count, tone = features.tone(instrument, now)
         return PricePart(
             cites=features.last_id(index),

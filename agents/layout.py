@@ -168,16 +168,22 @@ class Answers(NamedTuple):
     """float64[asks + 1, 9]: see Shown."""
 
 
+class Note(NamedTuple):
+    """A tick that a scan took between rows."""
+
+    row: int
+    """The row that it comes before."""
+    at: int
+    bits: int
+    """MARKED, ASKED or both."""
+    asked: int
+    """How many of the recorded questions lie behind it."""
+
+
 class Notes(NamedTuple):
     """Ticks that a scan took between rows, in their order."""
 
-    rows: Ints
-    """The row that each comes before."""
-    times: Ints
-    bits: Ints
-    """MARKED, ASKED or both."""
-    asked: Ints
-    """How many of the recorded questions lie behind it."""
+    ticks: list[Note]
     prices: Floats
     """float64[notes, instruments]: the last prices by then."""
     seen_at: Ints

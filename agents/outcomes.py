@@ -16,6 +16,7 @@ import msgspec
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
+from agents.frame import Floats, Ints
 from schemas.accounting import OutcomeMeasured
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS, Event
 from schemas.book import Book
@@ -49,8 +50,8 @@ class Told(NamedTuple):
     """An entry of the journal or a vote, with what the market was then, by instrument."""
 
     event: Event
-    prices: Sequence[float]
-    seen_at: Sequence[int]
+    prices: Sequence[float] | Floats
+    seen_at: Sequence[int] | Ints
     """When the last market event was observed."""
 
 
@@ -123,10 +124,10 @@ class Outcomes(Agent[OutcomesState]):
 
     def _hear(self, event: Event) -> Iterable[Event]:
         market = self._features.state
-        told = Told(event, market.rows[:, f.PRICE].tolist(), market.seen[:, f.SEEN_AT].tolist())
+        prices, seen_at = market.rows[:, f.PRICE], market.seen[:, f.SEEN_AT]
         if not self._owed:
-            return self._take(told)
-        self.owe((told,))
+            return self._take(Told(event, prices, seen_at))
+        self.owe((Told(event, prices.tolist(), seen_at.tolist()),))
         return ()
 
     def _take(self, told: Told) -> list[Event]:
@@ -155,7 +156,7 @@ class Outcomes(Agent[OutcomesState]):
             action=event.action,
             confidence=event.confidence,
             made_at=event.observed_at,
-            price=told.prices[index],
+            price=float(told.prices[index]),
         )
         heappush(state.open, prediction)
         state.noted += 1
@@ -176,9 +177,9 @@ class Outcomes(Agent[OutcomesState]):
         over.sort(key=lambda prediction: prediction.number)
         return over
 
-    def _measure(self, cause: ClockTicked, prediction: Prediction, prices: Sequence[float]) -> OutcomeMeasured:
+    def _measure(self, cause: ClockTicked, prediction: Prediction, prices: Sequence[float] | Floats) -> OutcomeMeasured:
         key = self.book.instruments[prediction.index].id
-        now = prices[prediction.index]
+        now = float(prices[prediction.index])
         measured = OutcomeMeasured(
             id="",
             key=key,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +24,7 @@ from agents.consensus import Consensus
 from agents.factcheck import Factcheck
 from agents.features import RETURN, Features
 from agents.frame import Frame
-from agents.layout import ASKED, NEW_TARGET, UNBOUNDED, Answers, Ask, Notes, Shown, Watch
+from agents.layout import ASKED, NEW_TARGET, UNBOUNDED, Answers, Ask, Note, Notes, Shown, Watch
 from agents.orders import Orders
 from agents.outcomes import Outcomes, Told
 from agents.portfolio import Portfolio
@@ -113,12 +114,11 @@ class Desk:
         self._may_fold = False
         self._answers = Answers(np.full((1, len(Ask._fields)), NEVER), np.zeros((1, len(Shown._fields))))
         count = len(book.instruments)
-        self._notes = np.zeros((MAX_NOTES, 4), np.int64)
-        self._noted_prices = np.zeros((MAX_NOTES, count))
-        self._noted_seen_at = np.zeros((MAX_NOTES, count), np.int64)
+        notes = np.zeros((MAX_NOTES, len(Note._fields)), np.int64)
+        self._room = notes, np.zeros((MAX_NOTES, count)), np.zeros((MAX_NOTES, count), np.int64)
         self.notes = self._noted(0)
         """Ticks that the last scan took between rows."""
-        self._has_asked = False
+        self.has_asked = False
         """Whether some of them put questions."""
         self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
         self._gather()
@@ -160,40 +160,27 @@ class Desk:
         answers = self._answers
         if answers.asks.item(self.asked, 0) < ask_at < NEVER:
             self.asked = int(np.searchsorted(answers.asks[:, 0], ask_at))
-        stop, noted, self.tick_is_due = scan(
-            frame.columns,
-            self._arrays,
-            self.portfolio.cash_float,
-            *watch,
-            lo,
-            hi,
-            until,
-            mark_at,
-            self.portfolio.every,
-            ask_at,
-            self.analysts.every,
-            self.asked,
-            self._record,
-            self.strategy.bias_ttl,
-            (self._notes, self._noted_prices, self._noted_seen_at),
-        )
+        times = lo, hi, until, mark_at, self.portfolio.every, ask_at, self.analysts.every
+        record = self.asked, *self._record, self.strategy.bias_ttl
+        arguments = (*self._state_and(frame), *watch, *times, *record, *self._room)
+        stop, noted, self.tick_is_due = scan(*arguments)
         self.features.name_last(frame, lo, stop)
-        if noted or len(self.notes.rows):
+        if noted or self.notes.ticks:
             self.notes = self._noted(noted)
-            self._has_asked = bool((self.notes.bits & ASKED).any())
+            self.has_asked = any(tick.bits & ASKED for tick in self.notes.ticks)
         return stop
 
     def _noted(self, count: int) -> Notes:
         """Copy the first notes."""
-        rows, times, bits, asked = self._notes[:count].T.copy()
-        return Notes(rows, times, bits, asked, self._noted_prices[:count].copy(), self._noted_seen_at[:count].copy())
+        ticks, prices, seen_at = self._room
+        return Notes(list(starmap(Note, ticks[:count].tolist())), prices[:count].copy(), seen_at[:count].copy())
 
     def mark(self, entries: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
         """Take the ticks of the last scan that mark, as entries of the journal; give what the book is worth at each.
 
         `prices` are those noted by then.
         """
-        if not self._has_asked:
+        if not self.has_asked:
             for entry in entries:
                 self._remember(entry.id)
         marked = self.portfolio.mark(entries, prices)
@@ -218,14 +205,14 @@ class Desk:
 
     def folded(self, stretch: Stretch, votes: Mapping[int, ConsensusReached]) -> None:
         """Keep what came of the questions that the last scan took: the last vote on each instrument, by its index."""
-        if self.notes.asked[-1] > self.asked:
+        ticks = self.notes.ticks
+        if ticks[-1].asked > self.asked:
             self.breakers.state.failed_votes = 0
-            self.asked = int(self.notes.asked[-1])
-        boundaries = self.notes.times[self.notes.bits & ASKED > 0]
-        self.analysts.state.due = int(boundaries[-1]) + self.analysts.every
+            self.asked = ticks[-1].asked
+        self.analysts.state.due = max(tick.at for tick in ticks if tick.bits & ASKED) + self.analysts.every
         for k, vote in votes.items():
             self.strategy.state.votes[k] = vote
-        self.strategy.state.due = int(self.strategy.state.until.min())
+        self.strategy.state.due = min(self.strategy.state.until.tolist())
         self.outcomes.owe(stretch)
         self._stretches.append((self._entries, stretch))
         self._entries += stretch.entries
@@ -249,7 +236,12 @@ class Desk:
     def _take_row(self, frame: Frame, row: int) -> int:
         """Take one row into the state; give the bits of what it leads to."""
         self.features.name_last(frame, row, row + 1)
-        return take_row(frame.columns, self._arrays, self.portfolio.cash_float, row)
+        arguments = (*self._state_and(frame), row)
+        return take_row(*arguments)
+
+    def _state_and(self, frame: Frame) -> tuple[Any, ...]:
+        """Give a frame and the agents' state as the kernels take them."""
+        return *frame.columns, *self._arrays, self.portfolio.cash_float
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
         """Let those speak whom a row's bits call, and give all that follows."""
@@ -337,10 +329,11 @@ class Desk:
             if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
                 due = agent.state.due
         asks = NEVER
-        for agent in self._folding:
-            asks = min(asks, agent.state.due)
-        ask_at = self.analysts.state.due
-        self._ask_at = ask_at if self._may_fold and ask_at > self.analysts.texts_until() else NEVER
+        self._ask_at = NEVER
+        if self._folding:
+            asks, ask_at = min(agent.state.due for agent in self._folding), self.analysts.state.due
+            if self._may_fold and ask_at > self.analysts.texts_until():
+                self._ask_at = ask_at
         self.loud_due = due if self._ask_at < NEVER else min(due, asks)
         self.due = min(due, asks, self.portfolio.state.due)
 

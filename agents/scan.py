@@ -1,7 +1,7 @@
 """The one pass in which a span of quiet events goes into the state, and the same for a single event.
 
-A kernel takes the arrays of a frame and of all agents, each as one tuple, and runs the rules of `agents.rules` over
-them.
+A kernel takes the arrays of a frame and of all agents, one by one, for a call with tuples takes twice as long, and runs
+the rules of `agents.rules` over them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from agents.layout import (
     REFUSED,
     Limits,
     Row,
-    Shown,
     Terms,
     ask_of,
     bounds_of,
@@ -51,8 +50,10 @@ Columns = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
 Arrays = tuple[Floats, Ints, Floats, Ints, Ints, Ints, Floats, Floats, Floats, Ints, Ints, Floats]
 """Of the agents: rows, seen and settings of the features; signals, busy and rules of the strategy; prices, marks,
 limits, tripped and halted of the breakers; exposures."""
-Record = tuple[Ints, Floats, Ints, Floats, Ints]
-"""Recorded questions, see Answers; asked_at and asked_price of the analysts; the strategy's `until`."""
+Record = tuple[Ints, Floats, Ints, Floats, Ints, int]
+"""Recorded questions, see Answers; asked_at and asked_price of the analysts; the strategy's `until` and `bias_ttl`."""
+Noted = tuple[Ints, Floats, Ints]
+"""Room for notes: int64[n, 4], see Note; and the arrays of Notes."""
 MAX_NOTES = 2048
 """Ticks between rows that one scan notes at most."""
 
@@ -86,10 +87,29 @@ def keep_equity(prices: Floats, marks: Floats, k: int, price: float, peak: float
 
 
 @kernel
-def take_row(frame: Columns, state: Arrays, cash: float, i: int) -> int:
+def take_row(
+    kind: Ints,
+    instrument: Ints,
+    number: Ints,
+    occurred_at: Ints,
+    observed_at: Ints,
+    values: Floats,
+    rows: Floats,
+    seen: Ints,
+    settings: Floats,
+    signals: Ints,
+    busy: Ints,
+    rules: Ints,
+    prices: Floats,
+    marks: Floats,
+    limits: Floats,
+    tripped: Ints,
+    halted: Ints,
+    exposures: Floats,
+    cash: float,
+    i: int,
+) -> int:
     """Take row `i` into the state, whatever it leads to, and give the bits of that."""
-    kind, instrument, number, occurred_at, observed_at, values = frame
-    rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures = state
     k = instrument[i]
     terms = terms_of(k, signals, busy, rules, marks, limits, tripped, halted)
     row = step(row_of(rows, k), kind[i], number[i], occurred_at[i], values, i, settings_of(settings))
@@ -104,20 +124,31 @@ def take_row(frame: Columns, state: Arrays, cash: float, i: int) -> int:
 
 
 @kernel
-def shown(rows: Floats, k: int, before: float) -> Shown:
-    """Give the numbers that a question on the `k`-th instrument shows."""
-    return shown_now(row_of(rows, k), before)
+def shown(rows: Floats, k: int, before: float) -> tuple[float, float, float, float, float, float, float, float, float]:
+    """Give the numbers that a question on the `k`-th instrument shows, in the order of Shown."""
+    s = shown_now(row_of(rows, k), before)  # not as such a record: that takes three times as long to hand over
+    return (
+        s.close,
+        s.return_since_ask,
+        s.ema_fast,
+        s.ema_slow,
+        s.rsi,
+        s.atr,
+        s.volatility,
+        s.drawdown,
+        s.bars,
+    )
 
 
 @kernel
-def fold(ask_at: int, now: int, quiet_until: int, asked: int, record: Record, bias_ttl: int, state: Arrays) -> int:
+def fold(ask_at: int, now: int, quiet_until: int, asked: int, record: Record, state: Arrays) -> int:
     """Take the questions of the boundary `ask_at` into the state, the record's `asked`-th the first of them.
 
     Gives how many recorded questions then lie behind; or -1, with nothing changed, where the record does not hold the
     very questions that would be put, or where anything could come between them and their last answer: the next row,
     observed at `now`, what else is due at `quiet_until`, or a trade.
     """
-    asks, recorded, asked_at, asked_price, lapses = record
+    asks, recorded, asked_at, asked_price, lapses, bias_ttl = record
     rows, seen, _, signals, busy, rules, _, _, _, _, _, exposures = state
     r, a, last = rules_of(rules), asked, ask_at
     for k in range(len(rows)):
@@ -151,7 +182,7 @@ def fold(ask_at: int, now: int, quiet_until: int, asked: int, record: Record, bi
 
 @inlined
 def take_rows(
-    frame: Columns, state: Arrays, cash: float, wake_at: Ints, bounds: Floats, lo: int, hi: int, before: int
+    frame: Columns, state: Arrays, cash: float, watch: tuple[Ints, Floats], lo: int, hi: int, before: int
 ) -> tuple[int, bool]:
     """Take quiet rows from `lo` on that are observed before a time and are of one instrument.
 
@@ -161,7 +192,7 @@ def take_rows(
     rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures = state
     fixed, i, k, speaks = settings_of(settings), lo, instrument[lo], False
     terms = terms_of(k, signals, busy, rules, marks, limits, tripped, halted)
-    row, peak, wake, bound = row_of(rows, k), marks[PEAK], wake_at[k], bounds_of(bounds, k)
+    row, peak, wake, bound = row_of(rows, k), marks[PEAK], watch[0][k], bounds_of(watch[1], k)
     while i < hi and instrument[i] == k and observed_at[i] < before:
         after = step(row, kind[i], number[i], occurred_at[i], values, i, fixed)
         high, bits = weigh(after, k, peak, terms, prices, exposures, cash)
@@ -178,17 +209,81 @@ def take_rows(
 
 
 @inlined
-def note(notes: tuple[Ints, Floats, Ints], n: int, row: int, tick: int, bits: int, asked: int, state: Arrays) -> None:
+def note(notes: Noted, n: int, row: int, tick: int, bits: int, asked: int, state: Arrays) -> None:
     """Note a tick before a row."""
     ticks, prices, seen_at = notes
     ticks[n, 0], ticks[n, 1], ticks[n, 2], ticks[n, 3] = row, tick, bits, asked
     prices[n], seen_at[n] = state[0][:, 0], state[1][:, 0]
 
 
-@kernel
-def scan(
+@inlined
+def take_span(
     frame: Columns,
     state: Arrays,
+    cash: float,
+    watch: tuple[Ints, Floats],
+    span: tuple[int, int, int],
+    mark_at: int,
+    mark_every: int,
+    ask_at: int,
+    ask_every: int,
+    asked: int,
+    record: Record,
+    notes: Noted,
+) -> tuple[int, int, bool]:
+    """Take quiet rows of a span, which is a first row, the one after the last, and a time. See `scan`."""
+    lo, hi, until = span
+    observed_at, lapses = frame[4], record[4]
+    i, noted, is_due = lo, 0, False
+    lapse_at = lapses.min() if ask_at < NEVER else NEVER
+    while i < hi and observed_at[i] < until:
+        tick = min(mark_at, ask_at)
+        if lapse_at <= tick and lapse_at < observed_at[i]:
+            is_due = True
+            break
+        if tick >= observed_at[i]:
+            before = min(tick, lapse_at)
+            i, speaks = take_rows(frame, state, cash, watch, i, hi, until if before >= until else before + 1)
+            if speaks:
+                break
+            continue
+        if noted == len(notes[0]):
+            break
+        is_mark, is_ask = mark_at == tick, ask_at == tick
+        next_mark = mark_at + mark_every if is_mark else mark_at
+        if is_ask:
+            quiet_until = min(until, next_mark, lapse_at, ask_at + ask_every)
+            after = fold(ask_at, observed_at[i], quiet_until, asked, record, state)
+            if after < 0:
+                is_due = True
+                break
+            asked, ask_at, lapse_at = after, ask_at + ask_every, lapses.min()
+        mark_at = next_mark
+        note(notes, noted, i, tick, (MARKED if is_mark else 0) | (ASKED if is_ask else 0), asked, state)
+        noted += 1
+    return i, noted, is_due
+
+
+@kernel
+def scan(
+    kind: Ints,
+    instrument: Ints,
+    number: Ints,
+    occurred_at: Ints,
+    observed_at: Ints,
+    values: Floats,
+    rows: Floats,
+    seen: Ints,
+    settings: Floats,
+    signals: Ints,
+    busy: Ints,
+    rules: Ints,
+    prices: Floats,
+    marks: Floats,
+    limits: Floats,
+    tripped: Ints,
+    halted: Ints,
+    exposures: Floats,
     cash: float,
     wake_at: Ints,
     bounds: Floats,
@@ -200,9 +295,15 @@ def scan(
     ask_at: int,
     ask_every: int,
     asked: int,
-    record: Record,
+    asks: Ints,
+    recorded: Floats,
+    asked_at: Ints,
+    asked_price: Floats,
+    lapses: Ints,
     bias_ttl: int,
-    notes: tuple[Ints, Floats, Ints],
+    notes: Ints,
+    noted_prices: Floats,
+    noted_seen_at: Ints,
 ) -> tuple[int, int, bool]:
     """Take rows from `lo` on into the state while they are quiet: the first row that is not, or `hi`, is given.
 
@@ -212,35 +313,11 @@ def scan(
     that does more: then it is said that a tick is due before the row. Where no questions are folded, `ask_at` is
     NEVER, and only marks are noted.
     """
-    observed_at, lapses = frame[4], record[4]
-    i, noted, is_due = lo, 0, False
-    lapse_at = lapses.min() if ask_at < NEVER else NEVER
-    while i < hi and observed_at[i] < until:
-        tick = min(mark_at, ask_at)
-        if lapse_at <= tick and lapse_at < observed_at[i]:
-            is_due = True
-            break
-        if tick >= observed_at[i]:
-            before = min(tick, lapse_at)
-            i, speaks = take_rows(frame, state, cash, wake_at, bounds, i, hi, until if before >= until else before + 1)
-            if speaks:
-                break
-            continue
-        if noted == len(notes[0]):
-            break
-        is_mark, is_ask = mark_at == tick, ask_at == tick
-        next_mark = mark_at + mark_every if is_mark else mark_at
-        if is_ask:
-            quiet_until = min(until, next_mark, lapse_at, ask_at + ask_every)
-            after = fold(ask_at, observed_at[i], quiet_until, asked, record, bias_ttl, state)
-            if after < 0:
-                is_due = True
-                break
-            asked, ask_at, lapse_at = after, ask_at + ask_every, lapses.min()
-        mark_at = next_mark
-        note(notes, noted, i, tick, (MARKED if is_mark else 0) | (ASKED if is_ask else 0), asked, state)
-        noted += 1
-    return i, noted, is_due
+    frame = kind, instrument, number, occurred_at, observed_at, values
+    state = rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures
+    record = asks, recorded, asked_at, asked_price, lapses, bias_ttl
+    watch, span, noted = (wake_at, bounds), (lo, hi, until), (notes, noted_prices, noted_seen_at)
+    return take_span(frame, state, cash, watch, span, mark_at, mark_every, ask_at, ask_every, asked, record, noted)
 
 
 # Besides

@@ -95,7 +95,7 @@ class Strategy(Agent[StrategyState]):
         take_vote(k, bias, strong, state.signals, self._orders.busy, self.rules, self._portfolio.exposures)
         state.votes[k] = event
         state.until[k] = event.observed_at + self.bias_ttl
-        state.due = int(state.until.min())
+        state.due = min(state.until.tolist())
         row = self._features.state.rows[k]
         if row[f.BARS] > 0 and not self._orders.busy[k]:
             return self._follow(event, k, row)
@@ -107,7 +107,7 @@ class Strategy(Agent[StrategyState]):
         if event.observed_at >= state.due:
             for k in np.flatnonzero(state.until <= event.observed_at).tolist():
                 self._forget(k)
-            state.due = int(state.until.min())
+            state.due = min(state.until.tolist())
         return ()
 
     def _forget(self, k: int) -> None:
@@ -129,7 +129,7 @@ class Strategy(Agent[StrategyState]):
                 return self._follow(event, k, self._features.state.rows[k])
         elif not event.quantity and signals.item(k, INTENT) != 0 and not busy:
             self._forget(k)
-            self.state.due = int(self.state.until.min())
+            self.state.due = min(self.state.until.tolist())
         return ()
 
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:

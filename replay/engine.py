@@ -12,15 +12,14 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from agents.agent import NEVER
-from agents.frame import Frame, Ints
-from agents.layout import ASKED, MARKED, Watch
+from agents.frame import Frame
+from agents.layout import MARKED, Watch
 from agents.pipeline import Desk
 from agents.scan import MAX_NOTES
 from replay.log import Log
-from replay.questions import LAST_AT, Folded, Sheet
+from replay.questions import Folded, Sheet
 from schemas.base import Event, market_id
 from schemas.codec import decode, encode
 from schemas.control import ClockTicked
@@ -165,8 +164,8 @@ class Engine:
                 self._serve(*((mark, CLOCK_RANK) if mark < due else (due, rank)))
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
-            noted = self.desk.notes.rows
-            self._count(frame, self._take_notes(frame, lo) if len(noted) else lo, stop)
+            noted = self.desk.notes.ticks
+            self._count(frame, self._take_notes(frame, lo) if noted else lo, stop)
             if stop > lo:
                 self.exchange.absorb(frame, lo, stop)
             if self.desk.tick_is_due:
@@ -178,31 +177,36 @@ class Engine:
 
     def _take_notes(self, frame: Frame, lo: int) -> int:
         """Count the rows from `lo` on and the ticks between them, up to the last; give the row after it."""
-        desk, notes = self.desk, self.desk.notes
-        asked, last = desk.asked, int(notes.rows[-1])
-        entries = np.ones_like(notes.rows)
-        if self._sheet is not None:
-            entries = self._sheet.entries(np.diff(notes.asked, prepend=asked))
-        after = self.seq + notes.rows - lo + np.cumsum(entries)
-        seqs = after - entries + 1
+        desk, ticks, asked = self.desk, self.desk.notes.ticks, self.desk.asked
+        before, seqs, behind = self.seq - lo, list[int](), asked
+        for tick in ticks:
+            seqs.append(before + tick.row + 1)
+            before += self._entries(tick.asked - behind)
+            behind = tick.asked
         self._mark(seqs)
+        last = ticks[-1].row
         self._count(frame, lo, last)
-        self.seq, self.now = int(after[-1]), int(notes.times[-1])
-        if self._sheet is not None and (notes.bits & ASKED).any():
-            self._pushed += int(entries.sum()) - len(entries)
-            self.folded += int(notes.asked[-1]) - asked
-            self.now = max([self.now, *self._sheet.answers.asks[asked : notes.asked[-1], LAST_AT].tolist()])
-            desk.folded(Folded(self._sheet, notes, asked), self._sheet.votes(notes, seqs, asked))
+        self.seq, self.now = before + last, ticks[-1].at
+        if self._sheet is not None and desk.has_asked:
+            folded = Folded(self._sheet, desk.notes, asked)
+            self._pushed += folded.entries - len(ticks)
+            self.folded += behind - asked
+            self.now = max(self.now, folded.last_at)
+            desk.folded(folded, folded.votes(seqs))
         return last
 
-    def _mark(self, seqs: Ints) -> None:
+    def _entries(self, questions: int) -> int:
+        """Count the entries of a tick that puts so many questions."""
+        return 1 + self._sheet.entries(questions) if self._sheet is not None else 1
+
+    def _mark(self, seqs: list[int]) -> None:
         """Journal the ticks of the last scan that mark; `seqs` are the places of all of them."""
         notes = self.desk.notes
-        marks = np.flatnonzero(notes.bits & MARKED)
-        if len(marks):
-            times = zip(notes.times[marks].tolist(), seqs[marks].tolist(), strict=True)
-            ticks = [self._clock(at, seq) for at, seq in times]
-            for tick, marked in zip(ticks, self.desk.mark(ticks, notes.prices[marks].tolist()), strict=True):
+        marks = [i for i, tick in enumerate(notes.ticks) if tick.bits & MARKED]
+        if marks:
+            ticks = [self._clock(notes.ticks[i].at, seqs[i]) for i in marks]
+            prices = notes.prices.tolist()
+            for tick, marked in zip(ticks, self.desk.mark(ticks, [prices[i] for i in marks]), strict=True):
                 self.log.journal(tick)
                 self.log.derived(marked)
 

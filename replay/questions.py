@@ -7,7 +7,8 @@ question is put. See docs/decisions/0007-folded-questions.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from agents.agent import NEVER
 from agents.analysts import Analysts, digest_of, instruction_line
 from agents.consensus import Consensus
-from agents.frame import BAR, MAX_NUMBER, QUOTE, TRADE, Ints, kind_name
+from agents.frame import BAR, MAX_NUMBER, QUOTE, TRADE, kind_name
 from agents.layout import KEEP, REFUSED, Answers, Ask, Notes, Shown
 from agents.outcomes import Told
 from agents.strategy import bias_of
@@ -35,7 +36,7 @@ from schemas.verdicts import PricePart, PromptPart
 
 REQUESTS = "verdict-requests"
 Vote = ConsensusReached | ConsensusFailed
-INSTRUMENT, BIAS, LAST_AT = (Ask._fields.index(name) for name in ("instrument", "bias", "last_at"))
+_INSTRUMENT, _BIAS, _LAST_AT = (Ask._fields.index(name) for name in ("instrument", "bias", "last_at"))
 _NEVER_PUT = Ask(*[NEVER] * len(Ask._fields)), Shown(*[0.0] * len(Shown._fields))
 
 
@@ -67,25 +68,14 @@ class Sheet:
         """Count the questions."""
         return len(self._recorded)
 
-    def entries(self, questions: Ints) -> Ints:
-        """Give how many entries of the journal ticks come to that put so many questions."""
-        return 1 + len(self._models) * questions
+    def entries(self, questions: int) -> int:
+        """Count the verdicts on so many questions."""
+        return len(self._models) * questions
 
-    def votes(self, notes: Notes, seqs: Ints, asked: int) -> dict[int, ConsensusReached]:
-        """Give the last vote on each instrument, by its index, of what a scan noted.
-
-        `seqs` are the ticks' places in the journal; `asked` questions lay behind before the first.
-        """
-        ends = self.answers.asks[asked : int(notes.asked[-1]), [INSTRUMENT, BIAS]].tolist()
-        last = {k: a for a, (k, bias) in enumerate(ends, asked) if bias != KEEP}
-        votes = {}
-        for k, a in last.items():
-            note = int(np.searchsorted(notes.asked, a, side="right"))
-            first = int(notes.asked[note - 1]) if note else asked
-            arrived = self._arrivals(first, int(notes.asked[note])).index((a, self._recorded[a].settled_by)) + 1
-            vote = self._vote(int(notes.times[note]), first, a)
-            votes[k] = replace(vote, seq=int(seqs[note]) + arrived)
-        return votes
+    def vote(self, at: int, first: int, end: int, a: int, seq: int) -> ConsensusReached:
+        """Give the vote on a question of a boundary, whose questions are [first, end) and whose tick is entry `seq`."""
+        arrived = self._arrivals(first, end).index((a, self._recorded[a].settled_by)) + 1
+        return replace(self._vote(at, first, a), seq=seq + arrived)
 
     def spelt(self, at: int, first: int, end: int) -> Iterator[Event]:
         """Give the tick at a boundary, the verdicts on the questions [first, end), and each vote after its verdict.
@@ -143,18 +133,37 @@ class Folded:
 
     def __init__(self, sheet: Sheet, notes: Notes, asked: int) -> None:
         """`asked` questions lay behind before the first."""
-        self._sheet, self._notes = sheet, notes
-        self._asked = np.concatenate(([asked], notes.asked))
-        self.entries = int(sheet.entries(np.diff(self._asked)).sum())
+        self._sheet, self._notes, self._asked = sheet, notes, asked
+        self._end = notes.ticks[-1].asked
+        self.entries = len(notes.ticks) + sheet.entries(self._end - asked)
+
+    @property
+    def last_at(self) -> int:
+        """Give the time of the last entry."""
+        ticks = self._notes.ticks
+        first = ticks[-2].asked if len(ticks) > 1 else self._asked
+        answered: list[int] = self._sheet.answers.asks[first : self._end, _LAST_AT].tolist()
+        return max([ticks[-1].at, *answered])
+
+    def votes(self, seqs: Sequence[int]) -> dict[int, ConsensusReached]:
+        """Give the last vote on each instrument, by its index; `seqs` are the ticks' places in the journal."""
+        asks = self._sheet.answers.asks[self._asked : self._end, _INSTRUMENT : _BIAS + 1].tolist()
+        last = {ask[0]: a for a, ask in enumerate(asks, self._asked) if ask[-1] != KEEP}
+        ends = [self._asked, *(tick.asked for tick in self._notes.ticks)]
+        votes = {}
+        for k, a in last.items():
+            n = bisect_right(ends, a)
+            votes[k] = self._sheet.vote(self._notes.ticks[n - 1].at, ends[n - 1], ends[n], a, seqs[n - 1])
+        return votes
 
     def __iter__(self) -> Iterator[Told]:
         """Give ticks, verdicts and votes in the order of the journal, with the market at that time."""
-        notes = self._notes
-        columns = (column.tolist() for column in (notes.times, self._asked, notes.prices, notes.seen_at))
-        times, asked, prices, seen_at = columns
-        for at, first, end, price, seen in zip(times, asked, asked[1:], prices, seen_at, strict=False):
-            for event in self._sheet.spelt(at, first, end):
-                yield Told(event, price, seen)
+        first = self._asked
+        market = zip(self._notes.prices.tolist(), self._notes.seen_at.tolist(), strict=True)
+        for tick, (prices, seen_at) in zip(self._notes.ticks, market, strict=True):
+            for event in self._sheet.spelt(tick.at, first, tick.asked):
+                yield Told(event, prices, seen_at)
+            first = tick.asked
 
 
 # Reading

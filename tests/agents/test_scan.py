@@ -68,8 +68,7 @@ class Host:
     def take_marks(self, lo: int, stop: int) -> None:
         """Journal what a scan of rows [lo, stop) noted."""
         marks = self.desk.notes
-        noted = zip(marks.rows.tolist(), marks.times.tolist(), strict=True)
-        entries = [self.clock(at, self.seq + row - lo + i) for i, (row, at) in enumerate(noted, 1)]
+        entries = [self.clock(tick.at, self.seq + tick.row - lo + i) for i, tick in enumerate(marks.ticks, 1)]
         for entry, mark in zip(entries, self.desk.mark(entries, marks.prices.tolist()) if entries else (), strict=True):
             self.journal += [(entry.seq, encode(entry)), (entry.seq, encode(mark))]
         self.seq += stop - lo + len(entries)
@@ -98,7 +97,7 @@ def noted(book: Book, frame: Frame, random: Random) -> Host:
         until = desk.loud_due + 1 if desk.loud_due < NEVER else NEVER
         stop = desk.scan_and_note(frame, lo, hi, until, no_venue(book))
         host.take_marks(lo, stop)
-        if stop < hi and times[stop] < until and len(desk.notes.rows) < MAX_NOTES:
+        if stop < hi and times[stop] < until and len(desk.notes.ticks) < MAX_NOTES:
             host.speak(stop)
             stop += 1
         lo = stop

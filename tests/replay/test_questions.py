@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,13 @@ from msgspec.structs import replace
 
 from agents.frame import BAR, QUOTE, TRADE
 from agents.layout import KEEP, REFUSED, Ask, Shown
+from replay.cassette import Verdict
+from replay.gateway import ReplayGateway
+from replay.log import Kept
 from replay.questions import Sheet
+from replay.results import Summary, Unlogged
+from replay.run import Run, Settings
+from replay.sweep import Sources, settings_of, sweep
 from schemas.base import NS_PER_S
 from schemas.book import (
     AnalystSettings,
@@ -32,6 +39,8 @@ from schemas.book import (
     StrategySettings,
 )
 from schemas.decisions import Mode
+from schemas.verdicts import VerdictRequested
+from tests.replay.archives import archive as write_archive
 from tests.replay.folding import edit, folds, lines_of, of_kind, record, sheet_of, with_gaps
 from tests.replay.market import Market, book_of
 
@@ -271,6 +280,68 @@ def test_other_averages_show_other_numbers_and_ask_all(run: Path) -> None:
 def test_a_run_without_its_book_or_its_questions_asks_all(run: Path) -> None:
     (run / REQUESTS).unlink()
     assert sheet_of(run, asking()) is None
+
+
+# In a run, in a sweep
+
+
+@pytest.mark.parametrize("log", ["decisions", "none"])
+def test_a_run_folds_the_questions_of_the_run_that_it_is_given(
+    log: Kept, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = _archived(quiet(1), tmp_path / "archive")
+    folded, *came = _replay(run, archive, tmp_path / "folded", log)
+    monkeypatch.setattr("replay.run.load_sheet", lambda *_: None)
+    put, *expected = _replay(run, archive, tmp_path / "put", log)
+    assert folded > 50 > put == 0
+    assert came == expected
+
+
+def test_a_full_log_holds_every_question(run: Path, tmp_path: Path) -> None:
+    folded, came, _ = _replay(run, _archived(quiet(1), tmp_path / "archive"), tmp_path / "full", "full")
+    assert folded == 0
+    assert came.log_sha256 == sha256((run / "log" / "SHA256SUMS").read_bytes()).hexdigest()
+
+
+def _archived(market: Market, root: Path) -> Path:
+    """Write a market's bars as an archive."""
+    [frame] = market.frames()
+    columns = (column.tolist() for column in (frame.instrument, frame.number, frame.occurred_at, frame.observed_at))
+    rows = [
+        (frame.instruments[k], *times, *values[:5], int(values[5]))
+        for k, *times, values in zip(*columns, frame.values.tolist(), strict=True)
+    ]
+    return write_archive(root, bars=rows)
+
+
+def _replay(run: Path, archive: Path, out: Path, log: Kept) -> tuple[int, Summary | Unlogged, object]:
+    """Give how many questions were folded, and what the run came to; times are left out."""
+    replay = Run(asking(), Settings(archive=archive, out=out, verdicts=run, log=log, report=False))
+    came = replay.run(lambda _: None)
+    assert replay.engine is not None
+    return replay.engine.folded, replace(came, timing={}), came.run["coverage"]
+
+
+def test_a_sweep_folds_the_questions_of_the_run_that_it_is_given(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[str] = []
+    answer = ReplayGateway.answer
+
+    def counted(self: ReplayGateway, request: VerdictRequested) -> Verdict:
+        put.append(request.id)
+        return answer(self, request)
+
+    monkeypatch.setattr(ReplayGateway, "answer", counted)
+    archive = _archived(quiet(1), tmp_path / "archive")
+    data = msgspec.json.decode((run / "book.json").read_bytes())
+    varied = settings_of({"risk.order_pct": [5, 20], "strategy.stop_atr": [1.0, 2.0]})
+    folded = list(sweep(data, varied, Sources(archive=archive, verdicts=run), 1))
+    assert len(put) < 100
+    asked = list(sweep(data, varied, Sources(archive=archive), 1))
+    assert len(put) > 300
+    assert folded == asked
+    assert len({outcome.end_equity for outcome in asked}) == len(asked)
 
 
 def test_the_compiler_changes_nothing(run: Path) -> None:

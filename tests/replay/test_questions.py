@@ -335,7 +335,7 @@ def test_a_sweep_folds_the_questions_of_the_run_that_it_is_given(
     monkeypatch.setattr(ReplayGateway, "answer", counted)
     archive = _archived(quiet(1), tmp_path / "archive")
     data = msgspec.json.decode((run / "book.json").read_bytes())
-    varied = settings_of({"risk.order_pct": [5, 20], "strategy.stop_atr": [1.0, 2.0]})
+    varied = settings_of({"risk.order_pct": [5, 10, 20]})
     folded = list(sweep(data, varied, Sources(archive=archive, verdicts=run), 1))
     assert len(put) < 100
     asked = list(sweep(data, varied, Sources(archive=archive), 1))

@@ -205,9 +205,8 @@ def _workload(bars: int, setting: str) -> str:
 
 QUORUM = Engine("Quorum", (sys.executable, "-m", "benchmarks.quorum_ema"))
 PLAIN_LOOP = Engine("plain loop", (sys.executable, "benchmarks/peers/plain_loop_ema.py"))
-LOADED, RECORDED = "Quorum, from Parquet", "Quorum, guarded, verdicts recorded"
-FOLDED = "Quorum, guarded, verdicts folded"
-GUARDED, ASKED = "Quorum, guarded", "Quorum, guarded, models asked"
+LOADED, GUARDED, ASKED = "Quorum, from Parquet", "Quorum, guarded", "Quorum, guarded, models asked"
+RECORDED, FOLDED = "Quorum, guarded, verdicts recorded", "Quorum, guarded, verdicts folded"
 PEERS = {
     RATIO_TO: "nautilus_ema.py",
     "NautilusTrader (Rust)": "nautilus_rust_ema.py",
@@ -353,12 +352,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--peers-at-10m", action="store_true", help="run the peers over the longer one too: minutes each, 9 GB"
     )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs each; the medians are printed")
-    parser.add_argument(
-        "--models",
-        nargs="*",
-        default=["vader", "textblob", "trend"],
-        help="offline models that Quorum's further rows ask every 15 minutes; none without a name",
-    )
+    models = ["vader", "textblob", "trend"]
+    parser.add_argument("--models", nargs="*", default=models, help="offline models that Quorum's further rows ask")
     parser.add_argument("--peers", type=Path, default=PEERS_VENV, metavar="VENV", help="the peers' environment")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and runs here as well")
     parser.add_argument("--record", action="store_true", help=f"keep the ratios in {RECORD.name} for later runs")

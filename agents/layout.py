@@ -1,7 +1,7 @@
 """What the pass over market events reads and keeps, as records of scalars and columns of the agents' arrays.
 
 A compiled loop holds such a record in registers. The order of the fields is the order of the columns where the record
-is kept; whoever changes a record here touches `agents.scan` as well, so that its compiled code is made anew.
+is kept.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from agents.agent import NEVER
 from agents.frame import Frame
-from agents.layout import Watch
+from agents.layout import MARKED, Watch
 from agents.pipeline import Desk
-from agents.scan import MAX_MARKS
+from agents.scan import MAX_NOTES
 from replay.log import Log
+from replay.questions import Folded, Sheet
 from schemas.base import Event, market_id
 from schemas.codec import decode, encode
 from schemas.control import ClockTicked
@@ -98,8 +99,12 @@ class Pacer(Protocol):
 class Engine:
     """One replay of one book."""
 
-    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log) -> None:
-        """Join the parts; nothing runs yet."""
+    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log, sheet: Sheet | None = None) -> None:
+        """Join the parts; nothing runs yet.
+
+        `sheet` holds recorded questions for a log that keeps none, nor what came of them: those that would be put
+        again just so are not told to anybody. All else is as it would be.
+        """
         self.desk, self.exchange, self.gateway, self.log = desk, exchange, gateway, log
         self.seq = 0
         """Position in the journal: every input counts, market data too."""
@@ -107,10 +112,15 @@ class Engine:
         """Market events taken."""
         self.inputs_pulled = 0
         """Texts and commands pulled from the archive; the last of them may still be pending."""
+        self.folded = 0
+        """Questions that were not put, for the sheet tells what comes of them."""
         self.now = 0
         self.stop = False
         """Set it to end the replay between two events."""
         self.pacer: Pacer | None = None
+        self._sheet = sheet
+        if sheet is not None:
+            desk.fold_from(sheet.answers)
         self._pending: list[tuple[int, int, int, Event]] = []
         self._pushed = 0
         self._inputs: Iterator[Event] = iter(())
@@ -146,6 +156,7 @@ class Engine:
 
     def _run_frame(self, frame: Frame) -> None:
         """Alternate between quiet spans, rows that are answered, and whatever else is due in between."""
+        self.desk.look_into(frame)
         times = frame.observed_at
         lo, n, met = 0, len(frame), -1
         while lo < n and (not self.stop or lo == met):
@@ -159,28 +170,53 @@ class Engine:
                 self._serve(*((mark, CLOCK_RANK) if mark < due else (due, rank)))
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
-            noted = self.desk.noted
-            if noted:
-                self._mark(frame, lo, noted)
-            self._count(frame, noted[-1][0] if noted else lo, stop)
+            noted = self.desk.notes.ticks
+            self._count(frame, self._take_notes(frame, lo) if noted else lo, stop)
             if stop > lo:
                 self.exchange.absorb(frame, lo, stop)
-            if stop < n and times.item(stop) < until and len(noted) < MAX_MARKS:
+            if self.desk.tick_is_due:
+                self._tick(self.desk.due)
+            elif stop < n and times.item(stop) < until and len(noted) < MAX_NOTES:
                 if stop != met and self._meet(frame, stop):
                     met = stop
                 else:
                     stop = self._speak(frame, stop)
             lo = stop
 
-    def _mark(self, frame: Frame, lo: int, noted: list[tuple[int, int, list[float]]]) -> None:
-        """Count the rows from `lo` up to the last of the marks between them, and journal the marks."""
-        entries = [self._clock(at, self.seq + row - lo + i) for i, (row, at, _) in enumerate(noted, 1)]
-        log = self.log
-        for entry, marked in zip(entries, self.desk.mark(entries), strict=True):
-            log.journal(entry)
-            log.derived(marked)
-        self._count(frame, lo, noted[-1][0])
-        self.seq, self.now = entries[-1].seq, entries[-1].observed_at
+    def _take_notes(self, frame: Frame, lo: int) -> int:
+        """Count the rows from `lo` on and the ticks between them, up to the last; give the row after it."""
+        desk, ticks, asked = self.desk, self.desk.notes.ticks, self.desk.asked
+        before, seqs, behind = self.seq - lo, list[int](), asked
+        for tick in ticks:
+            seqs.append(before + tick.row + 1)
+            before += self._entries(tick.asked - behind)
+            behind = tick.asked
+        self._mark(seqs)
+        last = ticks[-1].row
+        self._count(frame, lo, last)
+        self.seq, self.now = before + last, ticks[-1].at
+        if self._sheet is not None and desk.has_asked:
+            folded = Folded(self._sheet, desk.notes, asked)
+            self._pushed += folded.entries - len(ticks)
+            self.folded += behind - asked
+            self.now = max(self.now, folded.last_at)
+            desk.folded(folded, folded.votes(seqs))
+        return last
+
+    def _entries(self, questions: int) -> int:
+        """Count the entries of a tick that puts so many questions."""
+        return 1 + self._sheet.entries(questions) if self._sheet is not None else 1
+
+    def _mark(self, seqs: list[int]) -> None:
+        """Journal the ticks of the last scan that mark; `seqs` are the places of all of them."""
+        notes = self.desk.notes
+        marks = [i for i, tick in enumerate(notes.ticks) if tick.bits & MARKED]
+        if marks:
+            ticks = [self._clock(notes.ticks[i].at, seqs[i]) for i in marks]
+            prices = notes.prices.tolist()
+            for tick, marked in zip(ticks, self.desk.mark(ticks, [prices[i] for i in marks]), strict=True):
+                self.log.journal(tick)
+                self.log.derived(marked)
 
     def _meet(self, frame: Frame, row: int) -> bool:
         """Let the venue meet a row, before the desk: a fill known at the same time comes first, as ranks say.

@@ -88,15 +88,17 @@ class Desk:
             self.portfolio,
             self.outcomes,
         )
-        self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
+        self._routes: dict[type[Event], list[Handler]] = {}
+        self._owners: dict[Handler, str] = {}
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
-                self._routes.setdefault(kind, []).append((agent.name, handler))
+                self._routes.setdefault(kind, []).append(handler)
+                self._owners[handler] = agent.name
         self._timed = tuple(
             agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
         )
-        self._folding: tuple[Agent[Any], ...] = ()
-        """Those whose ticks the scan takes while it folds questions."""
+        self._folds = False
+        """Whether there are recorded questions; the scan then looks after the ticks of those who ask and go by it."""
         self._seen: OrderedDict[str, int] = OrderedDict()  # a dict forgets its oldest key slowly
         """Ids of entries, with their place among all of them."""
         self._entries = 0
@@ -134,6 +136,7 @@ class Desk:
         )
         asked = self.analysts.state
         self._record = *self._answers, asked.asked_at, asked.asked_price, strategy.state.until
+        self._timed_states = tuple(agent.state for agent in self._timed)
 
     # Market data, by the frame
 
@@ -194,13 +197,15 @@ class Desk:
 
         The answers are of a book with the same questions and the same rules for the vote.
         """
-        self._answers, self._folding = answers, (self.analysts, self.strategy)
+        self._answers, self._folds = answers, True
+        self._timed = tuple(
+            agent for agent in self._timed if agent not in (self.analysts, self.strategy, self.outcomes)
+        )
         self._gather()
-        self._timed = tuple(agent for agent in self._timed if agent not in (*self._folding, self.outcomes))
 
     def look_into(self, frame: Frame) -> None:
         """Say which frame is scanned next: a question cannot be folded if it cites an event by a producer's own id."""
-        self._may_fold = bool(self._folding) and not frame.ids and not any(self.features.state.ids)
+        self._may_fold = self._folds and not frame.ids and not any(self.features.state.ids)
         self._look_ahead()
 
     def folded(self, stretch: Stretch, votes: Mapping[int, ConsensusReached]) -> None:
@@ -245,7 +250,7 @@ class Desk:
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
         """Let those speak whom a row's bits call, and give all that follows."""
-        k = int(frame.instrument[row])
+        k = frame.instrument.item(row)
         answers: list[Event] = []
         agent: Agent[Any] = self.strategy
         try:
@@ -298,11 +303,13 @@ class Desk:
 
     def _heard(self, event: Event) -> list[Event]:
         answers: list[Event] = []
-        for name, handler in self._routes.get(type(event), ()):
+        for handler in self._routes.get(type(event), ()):
             try:
-                answers.extend(handler(event))
+                said = handler(event)
+                if said:
+                    answers += said
             except Exception as error:
-                raise _stopped(name, event, error) from error
+                raise _stopped(self._owners[handler], event, error) from error
         return answers
 
     def _follow(self, answers: list[Event]) -> list[Event]:
@@ -315,8 +322,9 @@ class Desk:
         while unheard:
             event = unheard.pop()
             said.append(event)
-            if type(event) in self._routes:
-                unheard.extend(reversed(self._heard(event)))
+            answers = self._heard(event)
+            if answers:
+                unheard.extend(reversed(answers))
             if len(said) > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
                 raise StoppedError("desk", said[0].cause, said[0].seq, loop)
@@ -324,18 +332,19 @@ class Desk:
         return said
 
     def _look_ahead(self) -> None:
-        due = NEVER
-        for agent in self._timed:
-            if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
-                due = agent.state.due
-        asks = NEVER
-        self._ask_at = NEVER
-        if self._folding:
-            asks, ask_at = min(agent.state.due for agent in self._folding), self.analysts.state.due
-            if self._may_fold and ask_at > self.analysts.texts_until():
-                self._ask_at = ask_at
-        self.loud_due = due if self._ask_at < NEVER else min(due, asks)
-        self.due = min(due, asks, self.portfolio.state.due)
+        due, self._ask_at = NEVER, NEVER
+        for state in self._timed_states:
+            if state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
+                due = state.due
+        loud, mark = due, self.portfolio.state.due
+        if self._folds:
+            due = min(due, self.analysts.state.due, self.strategy.state.due)
+            if self._may_fold and self.analysts.state.due > self.analysts.texts_until():
+                self._ask_at = self.analysts.state.due
+            else:
+                loud = due
+        self.loud_due = loud
+        self.due = due if due < mark else mark  # noqa: FURB136 # see above
 
     # Snapshots
 

@@ -151,7 +151,7 @@ def replayed(
     log = kept(out)
     gateway = ReplayGateway(book, recorded, offline_voters(book))
     engine = Engine(Desk(book), SimulatedExchange(book), gateway, log, sheet)
-    with collector_paused():
+    with collector_paused():  # as `quorum replay` runs
         for _ in engine.run(frames):
             pass
         log_sha256 = log.close()

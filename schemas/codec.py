@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -32,6 +32,8 @@ MAX_RECORD_BYTES = 1_000_000
 _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 encode: Callable[[msgspec.Struct], bytes] = _encoder.encode
 """The canonical bytes of an event or a record."""
+encode_lines: Callable[[Sequence[msgspec.Struct]], bytes] = _encoder.encode_lines
+"""The same of many, each with a line break behind it; a third cheaper than one by one."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(r" - at `\$\.?(?P<field>.*)`$", re.DOTALL)

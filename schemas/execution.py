@@ -16,6 +16,7 @@ from schemas.fields import Name, NonNegativeDecimal, Note, PositiveDecimal, Time
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "take_profit"]
 OrderRole = Literal["entry", "exit", "stop", "target"]
+_TAKER: Literal["taker"] = "taker"
 
 
 class OrderRequested(Event, frozen=True, kw_only=True):
@@ -70,12 +71,12 @@ class OrderFilled(Event, frozen=True, kw_only=True):
     fee: Decimal
     """In the book's currency; negative is a rebate."""
     leaves_quantity: NonNegativeDecimal
-    liquidity: Literal["maker", "taker"] = "taker"
+    liquidity: Literal["maker", "taker"] = _TAKER
 
     def __post_init__(self) -> None:
         """Leave `taker` off the wire however the word was made: msgspec goes by identity."""
-        if self.liquidity == "taker":
-            msgspec.structs.force_setattr(self, "liquidity", "taker")
+        if self.liquidity is not _TAKER and self.liquidity == _TAKER:
+            msgspec.structs.force_setattr(self, "liquidity", _TAKER)
 
 
 class OrderCanceled(Event, frozen=True, kw_only=True):

@@ -97,8 +97,8 @@ class Desk:
         self._timed = tuple(
             agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
         )
-        self._folding: tuple[Agent[Any], ...] = ()
-        """Those whose ticks the scan takes while it folds questions."""
+        self._folds = False
+        """Whether there are recorded questions; the scan then looks after the ticks of those who ask and go by it."""
         self._seen: OrderedDict[str, int] = OrderedDict()  # a dict forgets its oldest key slowly
         """Ids of entries, with their place among all of them."""
         self._entries = 0
@@ -106,8 +106,8 @@ class Desk:
         """Entries that the scan took, after the place of the first."""
         self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
-        self.loud_due = self._due_but_marks = NEVER
-        """The same, without those ticks that a scan may take; without those alone that mark."""
+        self.loud_due = NEVER
+        """The same, without those ticks that a scan may take."""
         self.tick_is_due = False
         """Whether the last scan ended at a tick that it could not take, before the row."""
         self.asked = 0
@@ -134,9 +134,9 @@ class Desk:
             *(breakers.state.prices, breakers.state.marks, breakers.limits, breakers.tripped, breakers.halted),
             self.portfolio.exposures,
         )
-        self._timed_states = tuple(agent.state for agent in self._timed)
         asked = self.analysts.state
         self._record = *self._answers, asked.asked_at, asked.asked_price, strategy.state.until
+        self._timed_states = tuple(agent.state for agent in self._timed)
 
     # Market data, by the frame
 
@@ -187,7 +187,7 @@ class Desk:
             for entry in entries:
                 self._remember(entry.id)
         marked = self.portfolio.mark(entries, prices)
-        self.due = min(self._due_but_marks, self.portfolio.state.due)
+        self._look_ahead()
         return marked
 
     # Recorded questions
@@ -197,13 +197,15 @@ class Desk:
 
         The answers are of a book with the same questions and the same rules for the vote.
         """
-        self._answers, self._folding = answers, (self.analysts, self.strategy)
-        self._timed = tuple(agent for agent in self._timed if agent not in (*self._folding, self.outcomes))
+        self._answers, self._folds = answers, True
+        self._timed = tuple(
+            agent for agent in self._timed if agent not in (self.analysts, self.strategy, self.outcomes)
+        )
         self._gather()
 
     def look_into(self, frame: Frame) -> None:
         """Say which frame is scanned next: a question cannot be folded if it cites an event by a producer's own id."""
-        self._may_fold = bool(self._folding) and not frame.ids and not any(self.features.state.ids)
+        self._may_fold = self._folds and not frame.ids and not any(self.features.state.ids)
         self._look_ahead()
 
     def folded(self, stretch: Stretch, votes: Mapping[int, ConsensusReached]) -> None:
@@ -330,19 +332,19 @@ class Desk:
         return said
 
     def _look_ahead(self) -> None:
-        due, mark, asks = NEVER, self.portfolio.state.due, NEVER
+        due, self._ask_at = NEVER, NEVER
         for state in self._timed_states:
             if state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
                 due = state.due
-        self._ask_at = NEVER
-        if self._folding:
-            ask_at = self.analysts.state.due
-            asks = min(ask_at, self.strategy.state.due)
-            if self._may_fold and ask_at > self.analysts.texts_until():
-                self._ask_at = ask_at
-        self._due_but_marks = due if due < asks else asks  # noqa: FURB136 # see above
-        self.loud_due = due if self._ask_at < NEVER else self._due_but_marks
-        self.due = self._due_but_marks if self._due_but_marks < mark else mark  # noqa: FURB136 # see above
+        loud, mark = due, self.portfolio.state.due
+        if self._folds:
+            due = min(due, self.analysts.state.due, self.strategy.state.due)
+            if self._may_fold and self.analysts.state.due > self.analysts.texts_until():
+                self._ask_at = self.analysts.state.due
+            else:
+                loud = due
+        self.loud_due = loud
+        self.due = due if due < mark else mark  # noqa: FURB136 # see above
 
     # Snapshots
 

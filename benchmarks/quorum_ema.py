@@ -151,7 +151,11 @@ def replayed(
     log = kept(out)
     gateway = ReplayGateway(book, recorded, offline_voters(book))
     engine = Engine(Desk(book), SimulatedExchange(book), gateway, log, sheet)
+<<<<<<< HEAD
     with collector_paused():
+=======
+    with collector_paused():  # as `quorum replay` runs
+>>>>>>> s1
         for _ in engine.run(frames):
             pass
         log_sha256 = log.close()

@@ -12,11 +12,14 @@ from hashlib import sha256
 from typing import Literal
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
+from agents.layout import Shown
+from agents.scan import shown
 from schemas.base import NS_PER_MIN, NS_PER_S, Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
@@ -31,6 +34,16 @@ INSTRUCTIONS = {
     " a horizon, your reasoning, the key factors and the main risk. Without a clear case, answer HOLD."
 }
 """Prompt version to instruction. A changed text is a new version."""
+
+
+def instruction_line(book: Book) -> bytes:
+    """Encode the instruction that a book's questions begin with."""
+    return encode(InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version]))
+
+
+def digest_of(instruction: bytes, parts: Iterable[PromptPart]) -> str:
+    """Give the digest of a prompt: an encoded instruction, and what is shown."""
+    return sha256(b"\n".join([instruction, *map(encode, parts)])).hexdigest()
 
 
 class HeardText(msgspec.Struct, kw_only=True):
@@ -48,9 +61,10 @@ class HeardText(msgspec.Struct, kw_only=True):
 class AnalystsState(State, kw_only=True):
     """`due` is the next question of the cadence."""
 
-    asked_at: list[int]
-    """Time of the last market event at the last question, per instrument; a stale market is not asked about."""
-    asked_price: list[float]
+    asked_at: np.ndarray
+    """int64[instruments]: of the last market event at the last question; a stale market is not asked about."""
+    asked_price: np.ndarray
+    """float64[instruments]: at the last question, 0 if there was none."""
     news_asked_at: list[int]
     """Time of the last question on news, per instrument."""
     texts: list[HeardText]
@@ -68,12 +82,15 @@ class Analysts(Agent[AnalystsState]):
     def __init__(self, book: Book, features: Features) -> None:
         """`features` gives the numbers that a question holds."""
         n = len(book.instruments)
-        super().__init__(book, AnalystsState(asked_at=[0] * n, asked_price=[0.0] * n, news_asked_at=[0] * n, texts=[]))
+        asked_at, asked_price = np.zeros(n, np.int64), np.zeros(n)
+        state = AnalystsState(asked_at=asked_at, asked_price=asked_price, news_asked_at=[0] * n, texts=[])
+        super().__init__(book, state)
         self._features = features
-        self._every = book.analysts.every_min * NS_PER_MIN
+        self.every = book.analysts.every_min * NS_PER_MIN
+        """Time from one boundary of the cadence to the next."""
         self._deadline = book.analysts.deadline_s * NS_PER_S
         self._instruction = InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version])
-        self._instruction_line = encode(self._instruction)
+        self._instruction_line = instruction_line(book)
         self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
@@ -92,11 +109,12 @@ class Analysts(Agent[AnalystsState]):
         state = self.state
         now = event.observed_at
         if state.due == NEVER:
-            state.due = (now // self._every + 1) * self._every
+            state.due = (now // self.every + 1) * self.every
         elif now >= state.due:
-            state.due = max(now // self._every + 1, -(-(now + self._deadline) // self._every)) * self._every
+            state.due = max(now // self.every + 1, -(-(now + self._deadline) // self.every)) * self.every
             seen = self._features.state.seen
-            fresh = [index for index, asked_at in enumerate(state.asked_at) if seen.item(index, f.SEEN_AT) > asked_at]
+            times = zip(seen[:, f.SEEN_AT].tolist(), state.asked_at.tolist(), strict=True)
+            fresh = [index for index, (seen_at, asked_at) in enumerate(times) if seen_at > asked_at]
             return [request for index in fresh for request in self._ask(event, index, "cadence")]
         return ()
 
@@ -129,7 +147,7 @@ class Analysts(Agent[AnalystsState]):
         now = event.observed_at
         for index, instrument in enumerate(self._features.instruments if self.book.analysts.on_news else ()):
             rested = now - state.news_asked_at[index] >= self._news_rest
-            fresh = now - self._features.state.seen.item(index, f.SEEN_AT) <= self._every
+            fresh = now - self._features.state.seen.item(index, f.SEEN_AT) <= self.every
             if rested and fresh and self._features.concerns(event.key, instrument):
                 state.news_asked_at[index] = now
                 yield from self._ask(event, index, "news")
@@ -140,9 +158,9 @@ class Analysts(Agent[AnalystsState]):
         instrument = self._features.instruments[index]
         price = self._price_part(index, cause.observed_at)
         self.state.asked_at[index], self.state.asked_price[index] = price.observed_at, price.close
-        shown: tuple[PromptPart, ...] = (price, *self._text_parts(instrument, cause.observed_at))
-        prompt = (self._instruction, *shown)
-        prompt_sha256 = sha256(b"\n".join([self._instruction_line, *map(encode, shown)])).hexdigest()
+        parts: tuple[PromptPart, ...] = (price, *self._text_parts(instrument, cause.observed_at))
+        prompt = (self._instruction, *parts)
+        prompt_sha256 = digest_of(self._instruction_line, parts)
         question = derived_id(cause.id, f"{self.book.name}/{self.name}:{instrument}", 0)
         draft = VerdictRequested(
             id="",
@@ -160,6 +178,11 @@ class Analysts(Agent[AnalystsState]):
         )
         return [self.signed(replace(draft, model=model), cause) for model in analysts.models]
 
+    def texts_until(self) -> int:
+        """Give the time up to which a question may show a text that was heard by now."""
+        texts = self.state.texts
+        return texts[-1].observed_at + self.book.text.window_min * NS_PER_MIN if texts else -1
+
     def _text_parts(self, instrument: str, now: int) -> list[TextPart]:
         """Give the newest vetted texts on an instrument, newest first."""
         oldest = now - self.book.text.window_min * NS_PER_MIN
@@ -176,22 +199,21 @@ class Analysts(Agent[AnalystsState]):
     def _price_part(self, index: int, now: int) -> PricePart:
         features = self._features
         instrument = features.instruments[index]
-        row = features.state.rows[index].tolist()  # plain floats, cheaper to read one by one
-        price, before = row[f.PRICE], self.state.asked_price[index]
+        numbers = Shown(*shown(features.state.rows, index, self.state.asked_price.item(index)))
         count, tone = features.tone(instrument, now)
         return PricePart(
             cites=features.last_id(index),
             observed_at=features.state.seen.item(index, f.SEEN_AT),
             instrument=instrument,
-            close=price,
-            return_since_ask=price / before - 1.0 if before > 0.0 else 0.0,
-            ema_fast=row[f.EMA_FAST],
-            ema_slow=row[f.EMA_SLOW],
-            rsi=f.rsi(row),
-            atr=row[f.ATR],
-            volatility=f.volatility(row),
-            drawdown=f.drawdown(row),
-            bars=int(row[f.BARS]),
+            close=float(numbers.close),
+            return_since_ask=float(numbers.return_since_ask),
+            ema_fast=float(numbers.ema_fast),
+            ema_slow=float(numbers.ema_slow),
+            rsi=float(numbers.rsi),
+            atr=float(numbers.atr),
+            volatility=float(numbers.volatility),
+            drawdown=float(numbers.drawdown),
+            bars=int(numbers.bars),
             text_count=count,
             text_sentiment=tone,
         )

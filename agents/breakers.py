@@ -18,7 +18,8 @@ from agents.agent import NEVER, Agent, Handler, State
 from agents.layout import DAILY_LOSS, DAY_START, DRAWDOWN, FLASH_MOVE, PEAK, Limits
 from agents.money import ZERO, add, subtract
 from agents.portfolio import Portfolio
-from agents.scan import equity_of, fall_pct
+from agents.rules import fall_pct
+from agents.scan import equity_of
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_DAY, NS_PER_MIN, Event
 from schemas.book import Book

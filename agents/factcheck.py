@@ -12,7 +12,7 @@ from agents import features as f
 from agents.agent import Agent, Handler, State
 from agents.features import Features
 from agents.lexicon import MOVE_CLAIMS, polarity, words
-from agents.scan import ANCHOR_BARS
+from agents.rules import ANCHOR_BARS
 from schemas.base import NS_PER_S, Event
 from schemas.book import Book
 from schemas.decisions import NewsDiscarded, NewsFlagged, NewsVetted

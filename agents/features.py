@@ -7,7 +7,7 @@ columns. Nothing is emitted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import fsum, sqrt
+from math import fsum
 
 import numpy as np
 
@@ -125,22 +125,6 @@ def _settings(settings: FeatureSettings) -> Floats:
         ),
         np.float64,
     )
-
-
-def rsi(row: Floats) -> float:
-    """Relative strength index of an instrument's row, 0 to 100; 50 while nothing moved."""
-    total = float(row[GAIN] + row[LOSS])
-    return 100.0 * (float(row[GAIN]) / total) if total > 0.0 else 50.0
-
-
-def volatility(row: Floats) -> float:
-    """Standard deviation of returns a bar."""
-    return sqrt(float(row[VARIANCE]))
-
-
-def drawdown(row: Floats) -> float:
-    """Distance of the last close below the highest one, as a fraction; zero or negative."""
-    return float(row[CLOSE] / row[PEAK]) - 1.0 if row[PEAK] > 0.0 else 0.0
 
 
 def window_move_pct(row: Floats) -> float:

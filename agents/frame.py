@@ -88,15 +88,15 @@ class Frame:
         """Give the id of the event that row `row` stands for."""
         if self.ids and self.ids[row]:
             return self.ids[row]
-        name = kind_name(int(self.kind[row]), int(self.values[row, 5]))
-        return market_id(self.instruments[self.instrument[row]], name, int(self.number[row]))
+        name = kind_name(self.kind.item(row), int(self.values.item(row, 5)))
+        return market_id(self.instruments[self.instrument.item(row)], name, self.number.item(row))
 
     def event(self, row: int, book: str, seq: int) -> Event:
         """Make the event that row `row` stands for."""
-        kind = int(self.kind[row])
+        kind = self.kind.item(row)
         values = self.values[row].tolist()
-        key = self.instruments[self.instrument[row]]
-        occurred_at, observed_at = int(self.occurred_at[row]), int(self.observed_at[row])
+        key = self.instruments[self.instrument.item(row)]
+        occurred_at, observed_at = self.occurred_at.item(row), self.observed_at.item(row)
         if kind == BAR:
             return BarClosed(
                 id=self.id(row),

@@ -1,7 +1,7 @@
 """What the pass over market events reads and keeps, as records of scalars and columns of the agents' arrays.
 
 A compiled loop holds such a record in registers. The order of the fields is the order of the columns where the record
-is kept; whoever changes a record here touches `agents.scan` as well, so that its compiled code is made anew.
+is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ FROM_QUOTES, FROM_TRADES, FROM_BARS = 1.0, 2.0, 3.0
 """What builds an instrument's bars; 0 while nothing does."""
 CONSENSUS, OVERRIDE, ADVISORY = range(3)
 NO_BIAS, BUY, SELL, HOLD = 0, 1, -1, 2
+KEEP, REFUSED = 3, 4
+"""What a recorded question does besides: it leaves the bias as it is, or it must be put again."""
+MARKED, ASKED = 1, 2
+"""Bits of what a tick between rows does: it marks the book's worth, it puts the questions of a boundary."""
 DRAWDOWN, DAILY_LOSS, FLASH_MOVE, NEW_TARGET = 1, 2, 4, 8
 """Bits of what a row leads to: the limits that it breaks, and a call for another position."""
 PEAK, DAY_START = range(2)
@@ -123,6 +127,69 @@ class Watch(NamedTuple):
     """float64[instruments, 4]: see Bounds; infinite where no price counts."""
 
 
+class Shown(NamedTuple):
+    """The numbers that a question on an instrument shows, in the order of `PricePart`."""
+
+    close: float
+    return_since_ask: float
+    ema_fast: float
+    ema_slow: float
+    rsi: float
+    atr: float
+    volatility: float
+    drawdown: float
+    bars: float
+
+
+class Ask(NamedTuple):
+    """A recorded question on one instrument, and what came of it: the columns of `Answers.asks`, in their order."""
+
+    at: int
+    instrument: int
+    seen_at: int
+    """Of the market event that it cites, as are the next three."""
+    kind: int
+    number: int
+    interval_ns: int
+    bias: int
+    """What the vote came to; KEEP where it came to nothing, REFUSED where the record does not tell."""
+    strong: int
+    settled_at: int
+    last_at: int
+    """When the last of its verdicts was observed."""
+
+
+class Answers(NamedTuple):
+    """Recorded questions by time, then instrument, and last of all one that is never put."""
+
+    asks: Ints
+    """int64[asks + 1, 10]: see Ask."""
+    shown: Floats
+    """float64[asks + 1, 9]: see Shown."""
+
+
+class Note(NamedTuple):
+    """A tick that a scan took between rows."""
+
+    row: int
+    """The row that it comes before."""
+    at: int
+    bits: int
+    """MARKED, ASKED or both."""
+    asked: int
+    """How many of the recorded questions lie behind it."""
+
+
+class Notes(NamedTuple):
+    """Ticks that a scan took between rows, in their order."""
+
+    ticks: list[Note]
+    prices: Floats
+    """float64[notes, instruments]: the last prices by then."""
+    seen_at: Ints
+    """int64[notes, instruments]: when the last market events by then were observed."""
+
+
 class Terms(NamedTuple):
     """What the agents hold against an instrument's rows until one of them speaks."""
 
@@ -175,6 +242,20 @@ def terms_of(
 
 
 @inlined
+def ask_of(asks: Ints, a: int) -> Ask:
+    """Read a recorded question."""
+    r = asks[a]
+    return Ask(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9])
+
+
+@inlined
+def shown_of(shown: Floats, a: int) -> Shown:
+    """Read what a recorded question showed."""
+    r = shown[a]
+    return Shown(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8])
+
+
+@inlined
 def bounds_of(bounds: Floats, k: int) -> Bounds:
     """Read an instrument's bounds."""
     return Bounds(bounds[k, 0], bounds[k, 1], bounds[k, 2], bounds[k, 3])
@@ -196,6 +277,12 @@ def keep_row(rows: Floats, k: int, row: Row) -> None:
     r[2], r[3], r[4], r[5], r[6], r[7] = c.bars, c.close, c.move, c.ema_fast, c.ema_slow, c.gain
     r[8], r[9], r[10], r[11], r[12], r[13] = c.loss, c.atr, c.variance, c.peak, c.anchor, c.anchor_before
     r[14], r[15], r[16], r[17], r[18] = g.feed, g.bucket, g.open, g.high, g.low
+
+
+@inlined
+def keep_vote(signals: Ints, k: int, signal: Signal) -> None:
+    """Write what a vote changes of an instrument's signal."""
+    signals[k, 0], signals[k, 1], signals[k, 2] = signal.bias, signal.strong, signal.intent
 
 
 @inlined

@@ -28,13 +28,18 @@ MOVE_CLAIMS = frozenset(
 )
 """Words that claim a move of the price that, if true, the price shows."""
 
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]+|[^\W\d_a-z]+")
 
 
 def words(text: str) -> list[str]:
-    """Split a text into its words, lower case, links and handles left out."""
+    """Split a text into its words, lower case, links and handles left out.
+
+    A word is a run of the letters a to z, or of any others: the first are those that the lists above can hold. Where a
+    language writes no spaces, a run is a phrase.
+    """
     plain = " ".join(part for part in text.lower().split() if not part.startswith(("http", "@", "www.")))
-    return _WORD.findall(plain)
+    found: list[str] = _WORD.findall(plain)
+    return found if plain.isascii() else [word for word in found if word.isalpha()]  # "½" is none
 
 
 def polarity(tokens: list[str]) -> float:

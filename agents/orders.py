@@ -6,6 +6,7 @@ canceled. Before an exit or a reversal, both are.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
@@ -94,6 +95,7 @@ class Orders(Agent[OrdersState]):
     def __init__(self, book: Book, portfolio: Portfolio) -> None:
         """`portfolio` tells what there is to protect."""
         super().__init__(book, OrdersState(working={}, done={}))
+        self._start()
         self._portfolio = portfolio
         self.busy: Ints = np.zeros(len(book.instruments), np.int64)
         """Entries and exits under way, per instrument: the strategy waits for their end."""
@@ -111,9 +113,13 @@ class Orders(Agent[OrdersState]):
             KillSwitchPulled: self.on_kill_switch_pulled,
         }
 
+    def _start(self) -> None:
+        self._done = self.state.done = OrderedDict(self.state.done)  # a dict forgets its oldest key slowly
+
     def restore(self, data: bytes) -> None:
         """Put back the state, and the counts that follow from it."""
         super().restore(data)
+        self._start()
         self.busy[:] = 0
         for order in self.state.working.values():
             self.busy[order.index] += order.role in MOVING
@@ -179,11 +185,11 @@ class Orders(Agent[OrdersState]):
                 status = "filled"
         order.status = status
         if status in DONE and order_id in state.working:
-            state.done[order_id] = state.working.pop(order_id)
+            self._done[order_id] = state.working.pop(order_id)
             if order.role in MOVING:
                 self.busy[order.index] -= 1
-            while len(state.done) > MAX_DONE:
-                del state.done[next(iter(state.done))]
+            while len(self._done) > MAX_DONE:
+                self._done.popitem(last=False)
         return order
 
     def _broken_promise(self, event: Event, order_id: str) -> Event:

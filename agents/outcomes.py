@@ -6,14 +6,17 @@ the clock anyway. HOLD predicts nothing. No agent decides by these numbers; they
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
 from agents.features import Features
+from agents.frame import Floats, Ints
 from schemas.accounting import OutcomeMeasured
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS, Event
 from schemas.book import Book
@@ -23,6 +26,8 @@ from schemas.verdicts import Action, VerdictGiven
 
 MAX_HORIZON_NS = 7 * NS_PER_DAY
 """A prediction for longer is measured after this time."""
+MAX_OWED = 65_536
+"""What is told is kept so many times before it is taken into the state."""
 
 
 class Prediction(msgspec.Struct, kw_only=True, order=True):
@@ -39,6 +44,15 @@ class Prediction(msgspec.Struct, kw_only=True, order=True):
     made_at: int
     price: float
     """Of the instrument when the prediction became known."""
+
+
+class Told(NamedTuple):
+    """An entry of the journal or a vote, with what the market was then, by instrument."""
+
+    event: Event
+    prices: Sequence[float] | Floats
+    seen_at: Sequence[int] | Ints
+    """When the last market event was observed."""
 
 
 class OutcomesState(State, kw_only=True):
@@ -59,6 +73,7 @@ class Outcomes(Agent[OutcomesState]):
         """`features` gives the prices at both ends."""
         super().__init__(book, OutcomesState(open=[]))
         self._features = features
+        self._owed: list[Iterable[Told]] = []
         self._every = book.analysts.every_min * NS_PER_MIN
         self._bias_ns = book.strategy.bias_ttl_min * NS_PER_MIN
 
@@ -72,21 +87,65 @@ class Outcomes(Agent[OutcomesState]):
 
     def on_verdict_given(self, event: VerdictGiven) -> Iterable[Event]:
         """Note what a model predicts, late or not; without a horizon of its own it has that of the vote."""
-        if event.action != "HOLD":
-            horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns
-            self._note(event, event.model, horizon_ns)
-        return ()
+        return self._hear(event)
 
     def on_consensus_reached(self, event: ConsensusReached) -> Iterable[Event]:
         """Note what the vote predicts for as long as it is the bias."""
-        if event.action != "HOLD":
-            self._note(event, "consensus", self._bias_ns)
+        return self._hear(event)
+
+    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
+        """Measure what is over; where the instrument has not traded since, wait for the next boundary."""
+        return self._hear(event) if self._owed or event.observed_at >= self.state.due else ()
+
+    def owe(self, told: Iterable[Told]) -> None:
+        """Keep what would have been told, until the state is asked for; nothing is measured meanwhile.
+
+        For a host that keeps no outcomes: nobody else goes by them.
+        """
+        self._owed.append(told)
+        if len(self._owed) > MAX_OWED:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        owed, self._owed = self._owed, []
+        for told in chain.from_iterable(owed):
+            self._take(told)
+
+    def snapshot(self) -> bytes:
+        """Encode the state; predictions stand in the order in which they will be measured."""
+        self._catch_up()
+        self.state.open.sort()  # a heap, too, and one that tells nothing of how it came about
+        return super().snapshot()
+
+    def restore(self, data: bytes) -> None:
+        """Put back what `snapshot` gave."""
+        super().restore(data)
+        self._owed.clear()
+
+    def _hear(self, event: Event) -> Iterable[Event]:
+        market = self._features.state
+        prices, seen_at = market.rows[:, f.PRICE], market.seen[:, f.SEEN_AT]
+        if not self._owed:
+            return self._take(Told(event, prices, seen_at))
+        self.owe((Told(event, prices.tolist(), seen_at.tolist()),))
         return ()
 
-    def _note(self, event: VerdictGiven | ConsensusReached, model: str, horizon_ns: int) -> None:
+    def _take(self, told: Told) -> list[Event]:
+        """Take what is told into the state; give what it measures."""
+        event = told.event
+        if isinstance(event, ClockTicked):
+            return [self._measure(event, prediction, told.prices) for prediction in self._over(event.observed_at, told)]
+        if isinstance(event, ConsensusReached):
+            self._note(event, "consensus", self._bias_ns, told)
+        elif isinstance(event, VerdictGiven):
+            horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns
+            self._note(event, event.model, horizon_ns, told)
+        return []
+
+    def _note(self, event: VerdictGiven | ConsensusReached, model: str, horizon_ns: int, told: Told) -> None:
         state = self.state
         index = self.index_of.get(event.instrument)
-        if index is None or not self._seen_at(index):
+        if event.action == "HOLD" or index is None or not told.seen_at[index]:
             return
         prediction = Prediction(
             until=self._boundary(event.observed_at + min(horizon_ns, MAX_HORIZON_NS)),
@@ -97,32 +156,30 @@ class Outcomes(Agent[OutcomesState]):
             action=event.action,
             confidence=event.confidence,
             made_at=event.observed_at,
-            price=self._price(index),
+            price=float(told.prices[index]),
         )
         heappush(state.open, prediction)
         state.noted += 1
         state.due = state.open[0].until
 
-    def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
-        """Measure what is over; where the instrument has not traded since, wait for the next boundary."""
-        state, now = self.state, event.observed_at
-        if now < state.due:
-            return ()
+    def _over(self, now: int, told: Told) -> list[Prediction]:
+        """Take out what is over, the oldest prediction first."""
+        state = self.state
         over: list[Prediction] = []
         while state.open and state.open[0].until <= now:
             prediction = state.open[0]
-            if self._seen_at(prediction.index) > prediction.made_at:
+            if told.seen_at[prediction.index] > prediction.made_at:
                 over.append(heappop(state.open))
             else:
                 prediction.until = self._boundary(now + 1)
                 heapreplace(state.open, prediction)
         state.due = state.open[0].until if state.open else NEVER
         over.sort(key=lambda prediction: prediction.number)
-        return [self._measure(event, prediction) for prediction in over]
+        return over
 
-    def _measure(self, cause: ClockTicked, prediction: Prediction) -> OutcomeMeasured:
+    def _measure(self, cause: ClockTicked, prediction: Prediction, prices: Sequence[float] | Floats) -> OutcomeMeasured:
         key = self.book.instruments[prediction.index].id
-        now = self._price(prediction.index)
+        now = float(prices[prediction.index])
         measured = OutcomeMeasured(
             id="",
             key=key,
@@ -142,11 +199,3 @@ class Outcomes(Agent[OutcomesState]):
     def _boundary(self, time: int) -> int:
         """Give the first boundary of the cadence at or after a time."""
         return -(-time // self._every) * self._every
-
-    def _seen_at(self, index: int) -> int:
-        seen_at: int = self._features.state.seen.item(index, f.SEEN_AT)
-        return seen_at
-
-    def _price(self, index: int) -> float:
-        price: float = self._features.state.rows.item(index, f.PRICE)
-        return price

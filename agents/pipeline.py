@@ -9,9 +9,10 @@ takes them by one pass, `agents.scan`, as long as all agents stay quiet, and has
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -23,17 +24,18 @@ from agents.consensus import Consensus
 from agents.factcheck import Factcheck
 from agents.features import RETURN, Features
 from agents.frame import Frame
-from agents.layout import NEW_TARGET, UNBOUNDED, Watch
+from agents.layout import ASKED, NEW_TARGET, UNBOUNDED, Answers, Ask, Note, Notes, Shown, Watch
 from agents.orders import Orders
-from agents.outcomes import Outcomes
+from agents.outcomes import Outcomes, Told
 from agents.portfolio import Portfolio
 from agents.risk import Risk
-from agents.scan import MAX_MARKS, scan, take_row
+from agents.scan import MAX_NOTES, scan, take_row
 from agents.strategy import Strategy
 from schemas.accounting import EquityMarked
 from schemas.base import Event
 from schemas.book import Book
 from schemas.control import ClockTicked
+from schemas.decisions import ConsensusReached
 from schemas.errors import StoppedError
 from schemas.market import BarClosed, QuoteTicked, TradeTicked
 
@@ -51,6 +53,16 @@ class Saved(msgspec.Struct, frozen=True):
     seen: list[str]
 
 
+class Stretch(Protocol):
+    """The ticks of a scan that put questions, and the recorded answers, none of which was told to anybody."""
+
+    entries: int
+    """Of the journal."""
+
+    def __iter__(self) -> Iterator[Told]:
+        """Spell out the entries, and the votes that followed from them."""
+
+
 class Desk:
     """All agents of one book, as one deterministic state machine."""
 
@@ -62,34 +74,54 @@ class Desk:
         self.orders = Orders(book, self.portfolio)
         self.breakers = Breakers(book, self.portfolio)
         self.strategy = Strategy(book, self.features, self.portfolio, self.orders)
+        self.analysts = Analysts(book, self.features)
+        self.outcomes = Outcomes(book, self.features)
         self.agents: tuple[Agent[State], ...] = (  # type: ignore[assignment]
             self.features,
             Factcheck(book, self.features),
-            Analysts(book, self.features),
+            self.analysts,
             Consensus(book),
             self.strategy,
             self.breakers,
             Risk(book, self.features, self.portfolio, self.breakers, self.orders),
             self.orders,
             self.portfolio,
-            Outcomes(book, self.features),
+            self.outcomes,
         )
-        self._routes: dict[type[Event], list[tuple[str, Handler]]] = {}
+        self._routes: dict[type[Event], list[Handler]] = {}
+        self._owners: dict[Handler, str] = {}
         for agent in self.agents:
             for kind, handler in agent.handlers().items():
-                self._routes.setdefault(kind, []).append((agent.name, handler))
+                self._routes.setdefault(kind, []).append(handler)
+                self._owners[handler] = agent.name
         self._timed = tuple(
             agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
         )
-        self._seen: OrderedDict[str, None] = OrderedDict()  # a dict forgets its oldest key slowly
+        self._folds = False
+        """Whether there are recorded questions; the scan then looks after the ticks of those who ask and go by it."""
+        self._seen: OrderedDict[str, int] = OrderedDict()  # a dict forgets its oldest key slowly
+        """Ids of entries, with their place among all of them."""
+        self._entries = 0
+        self._stretches: deque[tuple[int, Stretch]] = deque()
+        """Entries that the scan took, after the place of the first."""
         self.due = NEVER
         """The next time, in ns, at which an agent wants to see the clock."""
         self.loud_due = NEVER
-        """The same, without those ticks that only mark the book's worth."""
-        self.noted: list[tuple[int, int, list[float]]] = []
-        """Marks between the rows of the last scan: the row that each comes before, its time, and the last prices."""
+        """The same, without those ticks that a scan may take."""
+        self.tick_is_due = False
+        """Whether the last scan ended at a tick that it could not take, before the row."""
+        self.asked = 0
+        """How many of the recorded questions lie behind."""
+        self._ask_at = NEVER
+        self._may_fold = False
+        self._answers = Answers(np.full((1, len(Ask._fields)), NEVER), np.zeros((1, len(Shown._fields))))
         count = len(book.instruments)
-        self._marked_rows, self._marked_prices = np.zeros(MAX_MARKS, np.int64), np.zeros((MAX_MARKS, count))
+        notes = np.zeros((MAX_NOTES, len(Note._fields)), np.int64)
+        self._room = notes, np.zeros((MAX_NOTES, count)), np.zeros((MAX_NOTES, count), np.int64)
+        self.notes = self._noted(0)
+        """Ticks that the last scan took between rows."""
+        self.has_asked = False
+        """Whether some of them put questions."""
         self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
         self._gather()
 
@@ -102,6 +134,9 @@ class Desk:
             *(breakers.state.prices, breakers.state.marks, breakers.limits, breakers.tripped, breakers.halted),
             self.portfolio.exposures,
         )
+        asked = self.analysts.state
+        self._record = *self._answers, asked.asked_at, asked.asked_price, strategy.state.until
+        self._timed_states = tuple(agent.state for agent in self._timed)
 
     # Market data, by the frame
 
@@ -111,36 +146,83 @@ class Desk:
         Quiet is a row that no agent answers. Such rows leave the state that speaking to each of them would leave, bit
         for bit; nothing is taken of the row given.
         """
-        return self._scan(frame, lo, hi, NEVER, self._no_venue, NEVER)
+        return self._scan(frame, lo, hi, NEVER, self._no_venue, NEVER, NEVER)
 
     def scan_and_note(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch) -> int:
         """As `scan`, for a host that has a venue and writes the clock's entries itself.
 
         A row is also not quiet if it is observed at `until` or later, or if the venue may have to do with it. A tick
-        that would do no more than mark the book's worth does not end the scan: it is noted in `noted`, and the host
-        journals an entry for each and hands them to `mark` before it does anything else. A scan that has noted
-        MAX_MARKS may end before a quiet row.
+        that would do no more than mark the book's worth, or put questions whose answers are known, does not end the
+        scan: it is noted in `notes`, and the host hands those that mark to `mark`, and all of them to `folded` if one
+        asked, before it does anything else. Any other tick ends it: then `tick_is_due`. A scan that has noted
+        MAX_NOTES may end before a quiet row.
         """
-        return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due)
+        return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due, self._ask_at)
 
-    def _scan(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch, mark_at: int) -> int:
-        every = self.portfolio.every
-        notes = self._marked_rows, self._marked_prices
-        arguments = (*self._state_and(frame), *watch, lo, hi, until, mark_at, every, *notes)
-        stop, marks = scan(*arguments)
+    def _scan(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch, mark_at: int, ask_at: int) -> int:
+        answers = self._answers
+        if answers.asks.item(self.asked, 0) < ask_at < NEVER:
+            self.asked = int(np.searchsorted(answers.asks[:, 0], ask_at))
+        times = lo, hi, until, mark_at, self.portfolio.every, ask_at, self.analysts.every
+        record = self.asked, *self._record, self.strategy.bias_ttl
+        arguments = (*self._state_and(frame), *watch, *times, *record, *self._room)
+        stop, noted, self.tick_is_due = scan(*arguments)
         self.features.name_last(frame, lo, stop)
-        if marks or self.noted:
-            rows, prices = self._marked_rows[:marks].tolist(), self._marked_prices[:marks].tolist()
-            self.noted = list(zip(rows, range(mark_at, mark_at + marks * every, every), prices, strict=True))
+        if noted or self.notes.ticks:
+            self.notes = self._noted(noted)
+            self.has_asked = any(tick.bits & ASKED for tick in self.notes.ticks)
         return stop
 
-    def mark(self, entries: Sequence[ClockTicked]) -> list[EquityMarked]:
-        """Take the ticks that the last scan noted, as entries of the journal; give what follows from each."""
-        for entry in entries:
-            self._remember(entry.id)
-        marked = self.portfolio.mark(entries, [prices for _, _, prices in self.noted])
-        self.due = min(self.loud_due, self.portfolio.state.due)
+    def _noted(self, count: int) -> Notes:
+        """Copy the first notes."""
+        ticks, prices, seen_at = self._room
+        return Notes(list(starmap(Note, ticks[:count].tolist())), prices[:count].copy(), seen_at[:count].copy())
+
+    def mark(self, entries: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
+        """Take the ticks of the last scan that mark, as entries of the journal; give what the book is worth at each.
+
+        `prices` are those noted by then.
+        """
+        if not self.has_asked:
+            for entry in entries:
+                self._remember(entry.id)
+        marked = self.portfolio.mark(entries, prices)
+        self._look_ahead()
         return marked
+
+    # Recorded questions
+
+    def fold_from(self, answers: Answers) -> None:
+        """Let `scan_and_note` take the questions that a record answers, from here on, and measure no outcomes of them.
+
+        The answers are of a book with the same questions and the same rules for the vote.
+        """
+        self._answers, self._folds = answers, True
+        self._timed = tuple(
+            agent for agent in self._timed if agent not in (self.analysts, self.strategy, self.outcomes)
+        )
+        self._gather()
+
+    def look_into(self, frame: Frame) -> None:
+        """Say which frame is scanned next: a question cannot be folded if it cites an event by a producer's own id."""
+        self._may_fold = self._folds and not frame.ids and not any(self.features.state.ids)
+        self._look_ahead()
+
+    def folded(self, stretch: Stretch, votes: Mapping[int, ConsensusReached]) -> None:
+        """Keep what came of the questions that the last scan took: the last vote on each instrument, by its index."""
+        ticks = self.notes.ticks
+        if ticks[-1].asked > self.asked:
+            self.breakers.state.failed_votes = 0
+            self.asked = ticks[-1].asked
+        self.analysts.state.due = max(tick.at for tick in ticks if tick.bits & ASKED) + self.analysts.every
+        for k, vote in votes.items():
+            self.strategy.state.votes[k] = vote
+        self.strategy.state.due = min(self.strategy.state.until.tolist())
+        self.outcomes.owe(stretch)
+        self._stretches.append((self._entries, stretch))
+        self._entries += stretch.entries
+        self._forget_old()
+        self._look_ahead()
 
     def speak(self, frame: Frame, row: int, seq: int) -> list[Event]:
         """Take one row into the state and give all that follows from it. The row is journal entry `seq`."""
@@ -168,7 +250,7 @@ class Desk:
 
     def _answered(self, frame: Frame, row: int, bits: int, event: Event) -> list[Event]:
         """Let those speak whom a row's bits call, and give all that follows."""
-        k = int(frame.instrument[row])
+        k = frame.instrument.item(row)
         answers: list[Event] = []
         agent: Agent[Any] = self.strategy
         try:
@@ -199,17 +281,35 @@ class Desk:
         return self._follow(self._heard(event))
 
     def _remember(self, event_id: str) -> None:
-        self._seen[event_id] = None
-        if len(self._seen) > MAX_SEEN:
+        self._seen[event_id] = self._entries
+        self._entries += 1
+        if len(self._seen) > MAX_SEEN or self._stretches:
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        oldest = self._entries - MAX_SEEN
+        while self._seen and next(iter(self._seen.values())) < oldest:
             self._seen.popitem(last=False)
+        while self._stretches and self._stretches[0][0] + self._stretches[0][1].entries <= oldest:
+            self._stretches.popleft()
+
+    def _ids(self) -> list[str]:
+        """Give the ids of the last entries, in their order."""
+        placed = [(place, event_id) for event_id, place in self._seen.items()]
+        for first, stretch in self._stretches:
+            entries = (told.event.id for told in stretch if type(told.event) is not ConsensusReached)
+            placed += enumerate(entries, first)
+        return [event_id for _, event_id in sorted(placed)[-MAX_SEEN:]]
 
     def _heard(self, event: Event) -> list[Event]:
         answers: list[Event] = []
-        for name, handler in self._routes.get(type(event), ()):
+        for handler in self._routes.get(type(event), ()):
             try:
-                answers.extend(handler(event))
+                said = handler(event)
+                if said:
+                    answers += said
             except Exception as error:
-                raise _stopped(name, event, error) from error
+                raise _stopped(self._owners[handler], event, error) from error
         return answers
 
     def _follow(self, answers: list[Event]) -> list[Event]:
@@ -222,8 +322,9 @@ class Desk:
         while unheard:
             event = unheard.pop()
             said.append(event)
-            if type(event) in self._routes:
-                unheard.extend(reversed(self._heard(event)))
+            answers = self._heard(event)
+            if answers:
+                unheard.extend(reversed(answers))
             if len(said) > MAX_ANSWERS:
                 loop = f"over {MAX_ANSWERS:,} answers to one journal entry: agents answer each other for ever"
                 raise StoppedError("desk", said[0].cause, said[0].seq, loop)
@@ -231,18 +332,25 @@ class Desk:
         return said
 
     def _look_ahead(self) -> None:
-        due = NEVER
-        for agent in self._timed:
-            if agent.state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
-                due = agent.state.due
-        self.loud_due = due
-        self.due = min(due, self.portfolio.state.due)
+        due, self._ask_at = NEVER, NEVER
+        for state in self._timed_states:
+            if state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
+                due = state.due
+        loud, mark = due, self.portfolio.state.due
+        if self._folds:
+            due = min(due, self.analysts.state.due, self.strategy.state.due)
+            if self._may_fold and self.analysts.state.due > self.analysts.texts_until():
+                self._ask_at = self.analysts.state.due
+            else:
+                loud = due
+        self.loud_due = loud
+        self.due = due if due < mark else mark  # noqa: FURB136 # see above
 
     # Snapshots
 
     def snapshot(self) -> bytes:
         """Encode the whole state; the same state gives the same bytes."""
-        saved = Saved({agent.name: agent.snapshot() for agent in self.agents}, list(self._seen))
+        saved = Saved({agent.name: agent.snapshot() for agent in self.agents}, self._ids())
         return msgspec.msgpack.encode(saved)
 
     def restore(self, data: bytes) -> None:
@@ -251,7 +359,9 @@ class Desk:
         for agent in self.agents:
             agent.restore(saved.agents[agent.name])
         self._gather()
-        self._seen = OrderedDict.fromkeys(saved.seen)
+        self._seen = OrderedDict(zip(saved.seen, range(len(saved.seen)), strict=True))
+        self._entries, self.asked = len(saved.seen), 0
+        self._stretches.clear()
         self._look_ahead()
 
 

@@ -6,7 +6,7 @@ to the last digit, because only the split of cost between the closed and the ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -57,16 +57,21 @@ class Portfolio(Agent[PortfolioState]):
         self.exposures: Floats = np.zeros(len(positions))
         """Quantity times multiplier as float64, for the kernels that watch equity."""
         self.cash_float = float(book.cash)
+        self._accounts = plain(book.cash), ZERO, ZERO
+        """Cash, realised and fees as they are said."""
 
     def restore(self, data: bytes) -> None:
         """Put back the state, and the floats that follow from it."""
         super().restore(data)
-        self._refresh(range(len(self.state.positions)))
+        for i in range(len(self.state.positions)):
+            self._refresh(i)
 
-    def _refresh(self, indices: Iterable[int]) -> None:
-        self.cash_float = float(self.state.cash)
-        for i in indices:
-            self.exposures[i] = float(self.state.positions[i].quantity) * self._multipliers[i]
+    def _refresh(self, index: int) -> None:
+        """Bring what follows from the state in line with a change of the book's `index`-th position."""
+        state = self.state
+        self._accounts = plain(state.cash), plain(state.realised), plain(state.fees)
+        self.cash_float = float(state.cash)
+        self.exposures[index] = float(state.positions[index].quantity) * self._multipliers[index]
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Fills, and the clock for the marks."""
@@ -84,8 +89,9 @@ class Portfolio(Agent[PortfolioState]):
         state.cash = subtract(subtract(state.cash, notional), event.fee)
         state.realised = add(state.realised, realised)
         state.fees = add(state.fees, event.fee)
-        self._refresh((i,))
+        self._refresh(i)
         quantity = position.quantity
+        cash, total_realised, total_fees = self._accounts
         average = quantize(divide(position.cost, multiply(quantity, multiplier)), COST_STEP) if quantity else ZERO
         changed = PositionChanged(
             id="",
@@ -98,9 +104,9 @@ class Portfolio(Agent[PortfolioState]):
             average_price=plain(average),
             realised_pnl=plain(realised),
             fee=plain(event.fee),
-            cash=plain(state.cash),
-            total_realised_pnl=plain(state.realised),
-            total_fees=plain(state.fees),
+            cash=cash,
+            total_realised_pnl=total_realised,
+            total_fees=total_fees,
         )
         return (self.signed(changed, event),)
 
@@ -124,15 +130,16 @@ class Portfolio(Agent[PortfolioState]):
             for i, p in enumerate(state.positions)
             if p.quantity
         ]
-        cash, realised, fees = plain(state.cash), plain(state.realised), plain(state.fees)
+        cash, realised, fees = self._accounts
         marked: list[EquityMarked] = []
         for tick, known in zip(ticks, prices, strict=True):
             equity, unrealised, gross = state.cash, ZERO, ZERO
             for i, quantity, cost, multiplier in held:
                 notional = multiply(quantity, multiply(exact(known[i]), multiplier))
+                gain, size = subtract(notional, cost), magnitude(notional)
                 equity = add(equity, notional)
-                unrealised = add(unrealised, subtract(notional, cost))
-                gross = add(gross, magnitude(notional))
+                unrealised = add(unrealised, gain) if unrealised else gain
+                gross = add(gross, size) if gross else size
             at, cause = tick.observed_at, tick.id
             marked.append(
                 EquityMarked(  # not by `emit`: a year of hours is 8,760 of them, each the one answer to its tick

@@ -1,229 +1,64 @@
-"""The rules that see every market event, and the one pass in which a span of quiet events goes into the state.
+"""The one pass in which a span of quiet events goes into the state, and the same for a single event.
 
-A rule takes scalars and gives scalars, so that a compiled loop keeps an instrument's whole row in registers. Each rule
-stands once: `scan` runs them over a span, `take_row` over one event, the agents call them from Python. They share this
-file because numba's cache of a kernel looks at the kernel's own file alone: a rule changed elsewhere would stay unseen.
-
-Sources: EMA with alpha 2/(n+1), seeded by the first close; RSI and ATR with Wilder's smoothing (Wilder 1978, New
-Concepts in Technical Trading Systems), running means while fewer than n bars are known; variance of returns with
-exponential weights (RiskMetrics Technical Document 1996, section 5.2).
+A kernel takes the arrays of a frame and of all agents, one by one, for a call with tuples takes twice as long, and runs
+the rules of `agents.rules` over them.
 """
 
 from __future__ import annotations
 
-from math import inf
-
-from agents.frame import BAR, QUOTE, TRADE, Floats, Ints
+from agents.agent import NEVER
+from agents.frame import Floats, Ints
 from agents.kernels import inlined, kernel
 from agents.layout import (
-    ADVISORY,
-    DAILY_LOSS,
-    DRAWDOWN,
-    FLASH_MOVE,
-    FROM_BARS,
-    FROM_QUOTES,
-    FROM_TRADES,
-    HOLD,
+    ASKED,
+    KEEP,
+    MARKED,
     NEW_TARGET,
-    NO_BIAS,
-    OVERRIDE,
     PEAK,
-    Bounds,
-    Closed,
-    Forming,
+    REFUSED,
     Limits,
     Row,
-    Rules,
-    Settings,
-    Signal,
     Terms,
+    ask_of,
     bounds_of,
     keep_row,
     keep_seen,
+    keep_vote,
     row_of,
     rules_of,
     settings_of,
+    shown_of,
     signal_of,
     terms_of,
 )
+from agents.rules import (
+    cites,
+    equity_with,
+    fast_brain,
+    is_limited,
+    shown_now,
+    shows,
+    step,
+    target_of,
+    touches,
+    trips,
+    voted,
+)
 
-ANCHOR_BARS = 30
-"""Bars in a window of the move that texts are held against: the anchor is 30 to 60 bars old."""
-MAX_MARKS = 256
-"""Marks of the book's worth that one scan notes at most."""
-
-
-# Indicators
-
-
-@inlined
-def close_bar(c: Closed, high: float, low: float, close: float, settings: Settings) -> Closed:
-    """Take one closed bar."""
-    if c.bars == 0.0:
-        return Closed(1.0, close, c.move, close, close, c.gain, c.loss, high - low, c.variance, close, close, close)
-    change = close - c.close
-    up = max(0.0, change)
-    down = -change if change < 0.0 else 0.0
-    length = min(settings.rsi_bars, c.bars)
-    true_range = max(high, c.close) - min(low, c.close)
-    move = change / c.close
-    decay = settings.decay if c.bars > 1.0 else 0.0
-    is_new_window = int(c.bars) % ANCHOR_BARS == 0
-    return Closed(
-        c.bars + 1.0,
-        close,
-        move,
-        c.ema_fast + settings.alpha_fast * (close - c.ema_fast),
-        c.ema_slow + settings.alpha_slow * (close - c.ema_slow),
-        c.gain + (up - c.gain) / length,
-        c.loss + (down - c.loss) / length,
-        c.atr + (true_range - c.atr) / min(settings.atr_bars, c.bars + 1.0),
-        decay * c.variance + (1.0 - decay) * move * move,
-        max(c.peak, close),
-        close if is_new_window else c.anchor,
-        c.anchor if is_new_window else c.anchor_before,
-    )
+Columns = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
+"""Of a frame: kind, instrument, number, occurred_at, observed_at, values."""
+Arrays = tuple[Floats, Ints, Floats, Ints, Ints, Ints, Floats, Floats, Floats, Ints, Ints, Floats]
+"""Of the agents: rows, seen and settings of the features; signals, busy and rules of the strategy; prices, marks,
+limits, tripped and halted of the breakers; exposures."""
+Record = tuple[Ints, Floats, Ints, Floats, Ints, int]
+"""Recorded questions, see Answers; asked_at and asked_price of the analysts; the strategy's `until` and `bias_ttl`."""
+Noted = tuple[Ints, Floats, Ints]
+"""Room for notes: int64[n, 4], see Note; and the arrays of Notes."""
+MAX_NOTES = 2048
+"""Ticks between rows that one scan notes at most."""
 
 
-@inlined
-def step_bar(row: Row, number: int, high: float, low: float, close: float, length_ns: int, settings: Settings) -> Row:
-    """Take a bar: one of the book's own length steps the indicators, another only marks the price.
-
-    A bar sent twice or late counts once.
-    """
-    interval_ns, g = int(settings.interval_ns), row.forming
-    if length_ns != interval_ns:
-        return Row(close, 0.0, row.closed, g)
-    bucket = float(number // interval_ns)
-    last = g.bucket if g.feed == FROM_BARS else -1.0
-    if bucket <= last:
-        return Row(row.price, 0.0, row.closed, Forming(FROM_BARS, last, g.open, g.high, g.low))
-    forming = Forming(FROM_BARS, bucket, g.open, g.high, g.low)
-    return Row(close, 1.0, close_bar(row.closed, high, low, close, settings), forming)
-
-
-@inlined
-def step_price(row: Row, price: float, feed: float, occurred_at: int, settings: Settings) -> Row:
-    """Take the price of a trade or a quote.
-
-    Where there are no bars, trades build them; where there are no trades, the middle of the quote does. A price of a
-    later bucket closes the bar that is forming.
-    """
-    g = row.forming
-    if g.feed > feed:
-        return Row(price, 0.0, row.closed, g)
-    last = g.bucket if g.feed == feed else -1.0
-    bucket = float(occurred_at // int(settings.interval_ns))
-    if last >= 0.0 and bucket <= last:
-        return Row(price, 0.0, row.closed, Forming(feed, last, g.open, max(g.high, price), min(g.low, price)))
-    forming = Forming(feed, bucket, price, price, price)
-    if last < 0.0:
-        return Row(price, 0.0, row.closed, forming)
-    return Row(price, 1.0, close_bar(row.closed, g.high, g.low, row.price, settings), forming)
-
-
-@inlined
-def step(row: Row, kind: int, number: int, occurred_at: int, values: Floats, i: int, settings: Settings) -> Row:
-    """Take the market event whose values are row `i`."""
-    if kind == BAR:
-        return step_bar(row, number, values[i, 1], values[i, 2], values[i, 3], int(values[i, 5]), settings)
-    is_trade = kind == TRADE
-    price = values[i, 0] if is_trade else 0.5 * (values[i, 0] + values[i, 1])
-    return step_price(row, price, FROM_TRADES if is_trade else FROM_QUOTES, occurred_at, settings)
-
-
-# Strategy
-
-
-@inlined
-def fast_brain(bars: float, ema_fast: float, ema_slow: float, rules: Rules) -> int:
-    """Say which way the local rule points: EMA fast over slow is 1, under is -1; 0 while it does not know."""
-    if rules.fast_brain == 0 or bars < rules.slow_bars:
-        return 0
-    if ema_fast > ema_slow:
-        return 1
-    return -1 if ema_fast < ema_slow else 0
-
-
-@inlined
-def target_of(cross: int, signal: Signal, rules: Rules) -> int:
-    """Say which position (1 long, -1 short, 0 flat) the moment calls for, given the one it last called for."""
-    bias, intent = signal.bias, signal.intent
-    if signal.killed == 1:
-        return 0
-    target = intent
-    if rules.mode == ADVISORY:
-        if cross not in (0, intent):
-            target = 0 if bias == -cross else cross
-    elif bias == HOLD:
-        target = 0 if rules.hold_exits == 1 else intent
-    elif bias != NO_BIAS:
-        at_once = rules.fast_brain == 0 or (rules.mode == OVERRIDE and signal.strong == 1)
-        if at_once or cross == bias:
-            target = bias
-        elif intent == -bias:
-            target = 0
-    return 0 if target < 0 and signal.shortable == 0 else target
-
-
-# Breakers
-
-
-@inlined
-def equity_with(k: int, price: float, prices: Floats, exposures: Floats, cash: float) -> float:
-    """Sum the book's worth in the fixed order of its instruments, the `k`-th of them at another price."""
-    total = cash
-    for j in range(len(prices)):
-        if exposures[j] != 0.0:
-            total += exposures[j] * (price if j == k else prices[j])
-    return total
-
-
-@inlined
-def fall_pct(value: float, start: float) -> float:
-    """Give how far `value` lies below `start`, in percent."""
-    return 100.0 * (start - value) / start if start > 0.0 else 0.0
-
-
-@inlined
-def trips(row: Row, equity: float, peak: float, terms: Terms) -> int:
-    """Give the bits of the limits that a row breaks; `peak` is the highest equity up to it."""
-    bits = 0
-    if terms.drawdown_open == 0 and fall_pct(equity, peak) > terms.limits.drawdown:
-        bits |= DRAWDOWN
-    if terms.daily_open == 0 and fall_pct(equity, terms.day_start) > terms.limits.daily_loss:
-        bits |= DAILY_LOSS
-    if row.closes != 0.0 and terms.is_halted == 0 and abs(row.closed.move) * 100.0 > terms.limits.move:
-        bits |= FLASH_MOVE
-    return bits
-
-
-# Venue
-
-
-@inlined
-def touches(kind: int, occurred_at: int, values: Floats, i: int, wake_at: int, bounds: Bounds) -> bool:
-    """Tell whether a working order may have to do with an event: too often at times, never too seldom."""
-    at = occurred_at
-    if kind == BAR:
-        at = occurred_at - 1
-        buy_low = sell_low = values[i, 2]
-        buy_high = sell_high = values[i, 1]
-    elif kind == QUOTE:
-        sell_low = sell_high = values[i, 0]
-        buy_low = buy_high = values[i, 1]
-    else:
-        buy_low = sell_low = buy_high = sell_high = values[i, 0]
-    return (
-        at >= wake_at
-        or buy_low <= bounds.buy_below
-        or sell_low <= bounds.sell_below
-        or buy_high >= bounds.buy_above
-        or sell_high >= bounds.sell_above
-    )
-
-
-# All of them on one row, and over a span
+# One row
 
 
 @inlined
@@ -249,76 +84,6 @@ def keep_equity(prices: Floats, marks: Floats, k: int, price: float, peak: float
     """Write what the breakers keep of a row."""
     if is_limited(limits):
         prices[k], marks[PEAK] = price, peak
-
-
-@inlined
-def is_limited(limits: Limits) -> bool:
-    """Tell whether any limit is set; without one, neither prices nor marks are kept."""
-    return limits.drawdown < inf or limits.daily_loss < inf or limits.move < inf
-
-
-@kernel
-def scan(
-    kind: Ints,
-    instrument: Ints,
-    number: Ints,
-    occurred_at: Ints,
-    observed_at: Ints,
-    values: Floats,
-    rows: Floats,
-    seen: Ints,
-    settings: Floats,
-    signals: Ints,
-    busy: Ints,
-    rules: Ints,
-    prices: Floats,
-    marks: Floats,
-    limits: Floats,
-    tripped: Ints,
-    halted: Ints,
-    exposures: Floats,
-    cash: float,
-    wake_at: Ints,
-    bounds: Floats,
-    lo: int,
-    hi: int,
-    until: int,
-    mark_at: int,
-    mark_every: int,
-    marked_rows: Ints,
-    marked_prices: Floats,
-) -> tuple[int, int]:
-    """Take rows from `lo` on into the state while they are quiet: the first row that is not, or `hi`, is given.
-
-    Not quiet is a row observed at `until` or later, one that an agent answers, and one that the venue waits for. A
-    mark that comes before a row is noted: the row, and the last prices; the number of notes is given, too. One more
-    than there is room for ends the scan.
-    """
-    fixed = settings_of(settings)
-    i, noted, speaks = lo, 0, False
-    while i < hi and not speaks and observed_at[i] < until:
-        if mark_at < observed_at[i]:
-            if noted == len(marked_rows):
-                break
-            marked_rows[noted], marked_prices[noted] = i, rows[:, 0]
-            noted, mark_at = noted + 1, mark_at + mark_every
-            continue
-        k, first, before = instrument[i], i, until if mark_at >= until else mark_at + 1
-        terms = terms_of(k, signals, busy, rules, marks, limits, tripped, halted)
-        row, peak, wake, bound = row_of(rows, k), marks[PEAK], wake_at[k], bounds_of(bounds, k)
-        while i < hi and instrument[i] == k and observed_at[i] < before:
-            after = step(row, kind[i], number[i], occurred_at[i], values, i, fixed)
-            high, bits = weigh(after, k, peak, terms, prices, exposures, cash)
-            speaks = bits != 0 or touches(kind[i], occurred_at[i], values, i, wake, bound)
-            if speaks:
-                break
-            row, peak = after, high
-            i += 1
-        if i > first:
-            keep_row(rows, k, row)
-            keep_seen(seen, k, observed_at[i - 1], kind[i - 1], number[i - 1], int(values[i - 1, 5]))
-            keep_equity(prices, marks, k, row.price, peak, terms.limits)
-    return i, noted
 
 
 @kernel
@@ -355,12 +120,221 @@ def take_row(
     return bits
 
 
+# Questions
+
+
+@kernel
+def shown(rows: Floats, k: int, before: float) -> tuple[float, float, float, float, float, float, float, float, float]:
+    """Give the numbers that a question on the `k`-th instrument shows, in the order of Shown."""
+    s = shown_now(row_of(rows, k), before)  # not as such a record: that takes three times as long to hand over
+    return (
+        s.close,
+        s.return_since_ask,
+        s.ema_fast,
+        s.ema_slow,
+        s.rsi,
+        s.atr,
+        s.volatility,
+        s.drawdown,
+        s.bars,
+    )
+
+
+@kernel
+def fold(ask_at: int, now: int, quiet_until: int, asked: int, record: Record, state: Arrays) -> int:
+    """Take the questions of the boundary `ask_at` into the state, the record's `asked`-th the first of them.
+
+    Gives how many recorded questions then lie behind; or -1, with nothing changed, where the record does not hold the
+    very questions that would be put, or where anything could come between them and their last answer: the next row,
+    observed at `now`, what else is due at `quiet_until`, or a trade.
+    """
+    asks, recorded, asked_at, asked_price, lapses, bias_ttl = record
+    rows, seen, _, signals, busy, rules, _, _, _, _, _, exposures = state
+    r, a, last = rules_of(rules), asked, ask_at
+    for k in range(len(rows)):
+        if seen[k, 0] > asked_at[k]:
+            ask = ask_of(asks, a)
+            if ask.at != ask_at or ask.bias == REFUSED or not cites(ask, seen, k):
+                return -1
+            row = row_of(rows, k)
+            if not shows(shown_now(row, asked_price[k]), shown_of(recorded, a)):
+                return -1
+            if ask.bias != KEEP and busy[k] == 0:
+                signal = voted(ask.bias, ask.strong, exposures[k], busy[k], signal_of(signals, k), r)
+                c = row.closed
+                if target_of(fast_brain(c.bars, c.ema_fast, c.ema_slow, r), signal, r) != signal.intent:
+                    return -1
+            last, a = max(last, ask.last_at), a + 1
+    if asks[a, 0] == ask_at or last > now or last >= quiet_until:
+        return -1
+    for b in range(asked, a):
+        ask = ask_of(asks, b)
+        k = ask.instrument
+        asked_at[k], asked_price[k] = seen[k, 0], rows[k, 0]
+        if ask.bias != KEEP:
+            keep_vote(signals, k, voted(ask.bias, ask.strong, exposures[k], busy[k], signal_of(signals, k), r))
+            lapses[k] = ask.settled_at + bias_ttl
+    return a
+
+
+# A span
+
+
+@inlined
+def take_rows(
+    frame: Columns, state: Arrays, cash: float, watch: tuple[Ints, Floats], lo: int, hi: int, before: int
+) -> tuple[int, bool]:
+    """Take quiet rows from `lo` on that are observed before a time and are of one instrument.
+
+    Gives the first row that is not taken, and whether it is not quiet.
+    """
+    kind, instrument, number, occurred_at, observed_at, values = frame
+    rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures = state
+    fixed, i, k, speaks = settings_of(settings), lo, instrument[lo], False
+    terms = terms_of(k, signals, busy, rules, marks, limits, tripped, halted)
+    row, peak, wake, bound = row_of(rows, k), marks[PEAK], watch[0][k], bounds_of(watch[1], k)
+    while i < hi and instrument[i] == k and observed_at[i] < before:
+        after = step(row, kind[i], number[i], occurred_at[i], values, i, fixed)
+        high, bits = weigh(after, k, peak, terms, prices, exposures, cash)
+        speaks = bits != 0 or touches(kind[i], occurred_at[i], values, i, wake, bound)
+        if speaks:
+            break
+        row, peak = after, high
+        i += 1
+    if i > lo:
+        keep_row(rows, k, row)
+        keep_seen(seen, k, observed_at[i - 1], kind[i - 1], number[i - 1], int(values[i - 1, 5]))
+        keep_equity(prices, marks, k, row.price, peak, terms.limits)
+    return i, speaks
+
+
+@inlined
+def note(notes: Noted, n: int, row: int, tick: int, bits: int, asked: int, state: Arrays) -> None:
+    """Note a tick before a row."""
+    ticks, prices, seen_at = notes
+    ticks[n, 0], ticks[n, 1], ticks[n, 2], ticks[n, 3] = row, tick, bits, asked
+    prices[n], seen_at[n] = state[0][:, 0], state[1][:, 0]
+
+
+@inlined
+def take_span(
+    frame: Columns,
+    state: Arrays,
+    cash: float,
+    watch: tuple[Ints, Floats],
+    span: tuple[int, int, int],
+    mark_at: int,
+    mark_every: int,
+    ask_at: int,
+    ask_every: int,
+    asked: int,
+    record: Record,
+    notes: Noted,
+) -> tuple[int, int, bool]:
+    """Take quiet rows of a span, which is a first row, the one after the last, and a time. See `scan`."""
+    lo, hi, until = span
+    observed_at, lapses = frame[4], record[4]
+    i, noted, is_due = lo, 0, False
+    lapse_at = lapses.min() if ask_at < NEVER else NEVER
+    while i < hi and observed_at[i] < until:
+        tick = min(mark_at, ask_at)
+        if lapse_at <= tick and lapse_at < observed_at[i]:
+            is_due = True
+            break
+        if tick >= observed_at[i]:
+            before = min(tick, lapse_at)
+            i, speaks = take_rows(frame, state, cash, watch, i, hi, until if before >= until else before + 1)
+            if speaks:
+                break
+            continue
+        if noted == len(notes[0]):
+            break
+        is_mark, is_ask = mark_at == tick, ask_at == tick
+        next_mark = mark_at + mark_every if is_mark else mark_at
+        if is_ask:
+            quiet_until = min(until, next_mark, lapse_at, ask_at + ask_every)
+            after = fold(ask_at, observed_at[i], quiet_until, asked, record, state)
+            if after < 0:
+                is_due = True
+                break
+            asked, ask_at, lapse_at = after, ask_at + ask_every, lapses.min()
+        mark_at = next_mark
+        note(notes, noted, i, tick, (MARKED if is_mark else 0) | (ASKED if is_ask else 0), asked, state)
+        noted += 1
+    return i, noted, is_due
+
+
+@kernel
+def scan(
+    kind: Ints,
+    instrument: Ints,
+    number: Ints,
+    occurred_at: Ints,
+    observed_at: Ints,
+    values: Floats,
+    rows: Floats,
+    seen: Ints,
+    settings: Floats,
+    signals: Ints,
+    busy: Ints,
+    rules: Ints,
+    prices: Floats,
+    marks: Floats,
+    limits: Floats,
+    tripped: Ints,
+    halted: Ints,
+    exposures: Floats,
+    cash: float,
+    wake_at: Ints,
+    bounds: Floats,
+    lo: int,
+    hi: int,
+    until: int,
+    mark_at: int,
+    mark_every: int,
+    ask_at: int,
+    ask_every: int,
+    asked: int,
+    asks: Ints,
+    recorded: Floats,
+    asked_at: Ints,
+    asked_price: Floats,
+    lapses: Ints,
+    bias_ttl: int,
+    notes: Ints,
+    noted_prices: Floats,
+    noted_seen_at: Ints,
+) -> tuple[int, int, bool]:
+    """Take rows from `lo` on into the state while they are quiet: the first row that is not, or `hi`, is given.
+
+    Not quiet is a row observed at `until` or later, one that an agent answers, and one that the venue waits for. A
+    tick that comes before a row is noted if it does no more than mark the book's worth, or put questions that the
+    record answers; the number of notes is given. One more than there is room for ends the scan, and so does a tick
+    that does more: then it is said that a tick is due before the row. Where no questions are folded, `ask_at` is
+    NEVER, and only marks are noted.
+    """
+    frame = kind, instrument, number, occurred_at, observed_at, values
+    state = rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures
+    record = asks, recorded, asked_at, asked_price, lapses, bias_ttl
+    watch, span, noted = (wake_at, bounds), (lo, hi, until), (notes, noted_prices, noted_seen_at)
+    return take_span(frame, state, cash, watch, span, mark_at, mark_every, ask_at, ask_every, asked, record, noted)
+
+
+# Besides
+
+
 @kernel
 def called_for(k: int, rows: Floats, signals: Ints, rules: Ints) -> tuple[int, int]:
     """Give which way an instrument's fast brain points, and which position the moment calls for."""
     c, r = row_of(rows, k).closed, rules_of(rules)
     cross = fast_brain(c.bars, c.ema_fast, c.ema_slow, r)
     return cross, target_of(cross, signal_of(signals, k), r)
+
+
+@kernel
+def take_vote(k: int, bias: int, strong: int, signals: Ints, busy: Ints, rules: Ints, exposures: Floats) -> None:
+    """Take a vote on an instrument into its signal."""
+    keep_vote(signals, k, voted(bias, strong, exposures[k], busy[k], signal_of(signals, k), rules_of(rules)))
 
 
 @kernel

@@ -18,7 +18,7 @@ from agents.frame import Floats
 from agents.layout import ADVISORY, BUY, CONSENSUS, HOLD, NO_BIAS, OVERRIDE, SELL, Rules, Signal
 from agents.orders import Orders
 from agents.portfolio import Portfolio
-from agents.scan import called_for
+from agents.scan import called_for, take_vote
 from schemas.accounting import PositionChanged
 from schemas.base import NS_PER_MIN, Event
 from schemas.book import Book
@@ -37,8 +37,8 @@ class StrategyState(State, kw_only=True):
     """`signals` int64[instruments, 5]: bias, strong, intent, shortable, killed. `due` is the next lapse of a bias."""
 
     signals: np.ndarray
-    until: list[int]
-    """When each bias lapses."""
+    until: np.ndarray
+    """int64[instruments]: when each bias lapses."""
     votes: list[ConsensusReached | None]
     """The consensus behind each bias."""
 
@@ -53,9 +53,11 @@ class Strategy(Agent[StrategyState]):
         n = len(book.instruments)
         signals = np.zeros((n, 5), np.int64)
         signals[:, SHORTABLE] = [instrument.shortable for instrument in book.instruments]
-        super().__init__(book, StrategyState(signals=signals, until=[NEVER] * n, votes=[None] * n))
+        super().__init__(book, StrategyState(signals=signals, until=np.full(n, NEVER), votes=[None] * n))
         self._features, self._portfolio, self._orders = features, portfolio, orders
         settings = book.strategy
+        self.bias_ttl = settings.bias_ttl_min * NS_PER_MIN
+        """How long a vote stays the bias."""
         self._fast_reasons = _fast_reasons(book)
         self.rules = np.array(
             Rules(
@@ -88,15 +90,12 @@ class Strategy(Agent[StrategyState]):
     def on_consensus_reached(self, event: ConsensusReached) -> tuple[Event, ...]:
         """Take the vote as the bias, and act on it if the moment is right."""
         k = self.index_of[event.instrument]
-        state, settings = self.state, self.book.strategy
-        signal = state.signals[k]
-        signal[BIAS] = _BIAS[event.action]
-        signal[STRONG] = event.confidence >= settings.override_confidence
-        if settings.mode != "advisory" and not self._orders.busy[k]:
-            signal[INTENT] = self._side_held(k)
+        state = self.state
+        bias, strong = bias_of(event, self.book)
+        take_vote(k, bias, strong, state.signals, self._orders.busy, self.rules, self._portfolio.exposures)
         state.votes[k] = event
-        state.until[k] = event.observed_at + settings.bias_ttl_min * NS_PER_MIN
-        state.due = min(state.until)
+        state.until[k] = event.observed_at + self.bias_ttl
+        state.due = min(state.until.tolist())
         row = self._features.state.rows[k]
         if row[f.BARS] > 0 and not self._orders.busy[k]:
             return self._follow(event, k, row)
@@ -106,10 +105,9 @@ class Strategy(Agent[StrategyState]):
         """Let a bias lapse that no vote has renewed."""
         state = self.state
         if event.observed_at >= state.due:
-            for k, until in enumerate(state.until):
-                if event.observed_at >= until:
-                    self._forget(k)
-            state.due = min(state.until)
+            for k in np.flatnonzero(state.until <= event.observed_at).tolist():
+                self._forget(k)
+            state.due = min(state.until.tolist())
         return ()
 
     def _forget(self, k: int) -> None:
@@ -131,7 +129,7 @@ class Strategy(Agent[StrategyState]):
                 return self._follow(event, k, self._features.state.rows[k])
         elif not event.quantity and signals.item(k, INTENT) != 0 and not busy:
             self._forget(k)
-            self.state.due = min(self.state.until)
+            self.state.due = min(self.state.until.tolist())
         return ()
 
     def on_kill_switch_pulled(self, event: KillSwitchPulled) -> Iterator[Event]:
@@ -209,6 +207,11 @@ class Strategy(Agent[StrategyState]):
         if vote is None:
             return fast
         return f"{vote.agree} of {vote.of} models say {vote.action} ({vote.confidence:.2f}); {fast}"
+
+
+def bias_of(vote: ConsensusReached, book: Book) -> tuple[int, int]:
+    """Give a vote as the kernels read it: which way, and 1 if it is as strong as an override asks."""
+    return _BIAS[vote.action], int(vote.confidence >= book.strategy.override_confidence)
 
 
 def _on_side(level: float | None, price: float, side: int) -> float | None:

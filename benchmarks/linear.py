@@ -35,7 +35,7 @@ MONTH_NS = START_NS + 31 * NS_PER_DAY
 """The end of the month that is asked for: the first of every archive."""
 DAY_BARS = 1440
 ARCHIVES = {"a month": 31, "a year": 366, "ten years": 3653}
-"""Archives by their days: files by day, as the importers write them."""
+"""Archives by their days: in files of a month, as the importers write them."""
 MONTH_RUNS = 3
 """A month is over in a blink: the quickest of these counts."""
 BOOK = ema_book(400, 1000)

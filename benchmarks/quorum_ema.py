@@ -40,10 +40,13 @@ from replay.cassette import RecordedVerdicts
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
-from replay.log import FileLog
+from replay.log import DecisionLog, FileLog
+from replay.questions import Sheet, load_sheet
+from replay.rundir import BOOK
 from replay.sources import open_archive
 from replay.synthetic.walk import Bars, bars_table
 from schemas.book import Book, parse_book
+from schemas.codec import encode
 from schemas.execution import OrderFilled
 
 INSTRUMENT = "BTC/USDT@sim"
@@ -130,12 +133,23 @@ class Replay(NamedTuple):
     log_sha256: str
 
 
-def replayed(book: Book, frames: Iterable[Frame], out: Path, recorded: RecordedVerdicts) -> Replay:
-    """Replay frames through the whole pipeline, with the complete log written below `out`."""
+def replayed(
+    book: Book,
+    frames: Iterable[Frame],
+    out: Path,
+    recorded: RecordedVerdicts,
+    *,
+    kept: type[FileLog] = FileLog,
+    sheet: Sheet | None = None,
+) -> Replay:
+    """Replay frames through the whole pipeline, with the log written below `out`: the complete one, unless it says.
+
+    A log of decisions may have the questions of a `sheet` folded.
+    """
     watch = Stopwatch()
-    log = FileLog(out)
+    log = kept(out)
     gateway = ReplayGateway(book, recorded, offline_voters(book))
-    engine = Engine(Desk(book), SimulatedExchange(book), gateway, log)
+    engine = Engine(Desk(book), SimulatedExchange(book), gateway, log, sheet)
     for _ in engine.run(frames):
         pass
     log_sha256 = log.close()
@@ -175,11 +189,15 @@ def _measure(workload: Workload, book: Book, out: Path) -> None:
     load = watch.lap()
     whole = replayed(book, frames, out / "whole", nothing)
     again = {"loaded": loaded}
+    folded = {}
     if book.models:
-        again["recorded"] = replayed(book, frames, out / "recorded", RecordedVerdicts.load(out / "whole"))
+        recorded = RecordedVerdicts.load(out / "whole")
+        again["recorded"] = replayed(book, frames, out / "recorded", recorded)
+        folded["folded"] = _folded(book, frames, out, recorded)
     if any(other.log_sha256 != whole.log_sha256 for other in again.values()):
         raise RuntimeError(f"a second run left another log: {whole}, {again}")
     _check_scalar(book, frames[0], out)
+    again |= folded
     more = {f"run_{name}_cpu_s": round(other.time.cpu_s, 3) for name, other in again.items()}
     more |= {f"run_{name}_s": round(other.time.wall_s, 3) for name, other in again.items()}
     write_report(
@@ -197,6 +215,31 @@ def _measure(workload: Workload, book: Book, out: Path) -> None:
         log_sha256=whole.log_sha256,
         **more,
     )
+
+
+def _folded(book: Book, frames: Sequence[Frame], out: Path, recorded: RecordedVerdicts) -> Replay:
+    """Replay with the decisions logged, and the questions of the run in `whole` folded.
+
+    Raises RuntimeError where the log is another than that of a replay in which every question is put, or where the
+    first rows come to something else one by one.
+    """
+    (out / "whole" / BOOK).write_bytes(encode(book))
+    sheet = load_sheet(out / "whole", book, recorded)
+    if sheet is None:
+        raise RuntimeError("the run left no questions to fold")
+    folded = replayed(book, frames, out / "folded", recorded, kept=DecisionLog, sheet=sheet)
+    put = replayed(book, frames, out / "put", recorded, kept=DecisionLog)
+    _demand_equal(put, folded)
+    rows = min(len(frames[0]), SCALAR_ROWS)
+    first = replayed(book, [cut(frames[0], 0, rows)], out / "first", recorded, kept=DecisionLog, sheet=sheet)
+    one_by_one = (cut(frames[0], row, row + 1) for row in range(rows))
+    _demand_equal(replayed(book, one_by_one, out / "one-by-one", recorded, kept=DecisionLog), first)
+    return folded
+
+
+def _demand_equal(put: Replay, folded: Replay) -> None:
+    if (put.log_sha256, put.orders, put.equity) != (folded.log_sha256, folded.orders, folded.equity):
+        raise RuntimeError(f"with folded questions the rows come to something else: {put}, {folded}")
 
 
 def _check_scalar(book: Book, frame: Frame, out: Path) -> None:

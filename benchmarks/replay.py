@@ -77,6 +77,8 @@ class Report(msgspec.Struct, frozen=True):
     run_loaded_cpu_s: float | None = None
     run_recorded_s: float | None = None
     run_recorded_cpu_s: float | None = None
+    run_folded_s: float | None = None
+    run_folded_cpu_s: float | None = None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -203,8 +205,8 @@ def _workload(bars: int, setting: str) -> str:
 
 QUORUM = Engine("Quorum", (sys.executable, "-m", "benchmarks.quorum_ema"))
 PLAIN_LOOP = Engine("plain loop", (sys.executable, "benchmarks/peers/plain_loop_ema.py"))
-LOADED, RECORDED = "Quorum, from Parquet", "Quorum, guarded, verdicts recorded"
-GUARDED, ASKED = "Quorum, guarded", "Quorum, guarded, models asked"
+LOADED, GUARDED, ASKED = "Quorum, from Parquet", "Quorum, guarded", "Quorum, guarded, models asked"
+RECORDED, FOLDED = "Quorum, guarded, verdicts recorded", "Quorum, guarded, verdicts folded"
 PEERS = {
     RATIO_TO: "nautilus_ema.py",
     "NautilusTrader (Rust)": "nautilus_rust_ema.py",
@@ -258,7 +260,9 @@ def _runs(engine: Engine, setting: Setting, report: Report) -> list[Run]:
     own = engine.name in (GUARDED, ASKED)
     loaded = (LOADED, report.run_loaded_s if engine.name == QUORUM.name else None, report.run_loaded_cpu_s)
     runs = [Run(engine.name, setting.name, report, own)]
-    for name, wall_s, cpu_s in (loaded, (RECORDED, report.run_recorded_s, report.run_recorded_cpu_s)):
+    recorded = (RECORDED, report.run_recorded_s, report.run_recorded_cpu_s)
+    folded = (FOLDED, report.run_folded_s, report.run_folded_cpu_s)
+    for name, wall_s, cpu_s in (loaded, recorded, folded):
         if wall_s and cpu_s:
             rates = {"bars_per_s": round(report.bars / wall_s), "bars_per_cpu_s": round(report.bars / cpu_s)}
             again = msgspec.structs.replace(report, run_s=wall_s, run_cpu_s=cpu_s, peak_rss_mb=None, **rates)
@@ -348,12 +352,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--peers-at-10m", action="store_true", help="run the peers over the longer one too: minutes each, 9 GB"
     )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs each; the medians are printed")
-    parser.add_argument(
-        "--models",
-        nargs="*",
-        default=["vader", "textblob", "trend"],
-        help="offline models that Quorum's further rows ask every 15 minutes; none without a name",
-    )
+    models = ["vader", "textblob", "trend"]
+    parser.add_argument("--models", nargs="*", default=models, help="offline models that Quorum's further rows ask")
     parser.add_argument("--peers", type=Path, default=PEERS_VENV, metavar="VENV", help="the peers' environment")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and runs here as well")
     parser.add_argument("--record", action="store_true", help=f"keep the ratios in {RECORD.name} for later runs")

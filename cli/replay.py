@@ -111,6 +111,13 @@ def _rehearse(book: Book, settings: Settings, as_json: bool) -> bool:
 
 def run_replay(book: Book, settings: Settings, as_json: bool = False) -> bool:
     """Replay a book with a progress bar and print what came of it; True where Ctrl-C cut it short."""
+    from replay.collector import collector_paused
+
+    with collector_paused():
+        return _run_and_print(book, settings, as_json)
+
+
+def _run_and_print(book: Book, settings: Settings, as_json: bool) -> bool:
     from cli.progress import replay_progress
     from replay.run import Run
 

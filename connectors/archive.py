@@ -1,4 +1,4 @@
-"""The archive: recorded events as Parquet files, in folders by topic and UTC day of `observed_at`.
+"""The archive: recorded events as Parquet files, in folders by topic and UTC time of `observed_at`.
 
 A file holds one kind of rows from one source, sorted by `observed_at`, and its name carries a digest of the
 source: writing the same source again replaces its files, so it counts once. Files appear whole or not at all.
@@ -7,17 +7,16 @@ source: writing the same source again replaces its files, so it counts once. Fil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_S
+from schemas.base import NS_PER_MIN
 from schemas.errors import ArchiveError
 
 NS_PER_HOUR = 60 * NS_PER_MIN
@@ -25,6 +24,9 @@ REPEATED = ("key", "interval_ns", "side", "author", "source")
 """Columns of few values, stored as a dictionary."""
 REPEATED_SHARE = 0.25
 """Floats of which at most this share differ are stored as a dictionary too: of ticks, prices and most sizes."""
+MONTHLY_DAYS = 7
+"""Days of a month from which on one file holds a source's bars of it: to open a file takes longer than to read a day's.
+Where each day comes from a source of its own, files of a month would have to be merged."""
 ROW_GROUP_ROWS = 131_072
 """What a reader must hold at a time."""
 
@@ -75,9 +77,10 @@ def source_digest(source: str) -> str:
 def write(root: Path, kind: str, table: pa.Table, source: str) -> list[Path]:
     """Add a source's rows of one kind to the archive at `root`, and return the files that now hold them.
 
-    The rows may come in any order and must have the columns of `SCHEMAS[kind]`, without nulls. A source that
-    was written before is replaced day by day (ticks: hour by hour); days that it no longer has are left as they
-    are, see `discard`. Either all files appear or, on an error or an interrupt, none. Raises ArchiveError.
+    The rows may come in any order and must have the columns of `SCHEMAS[kind]`, without nulls. There is a file for
+    each day (ticks: hour; bars of a week or more: month). A file of the source that lies there is replaced; its others
+    are left as they are, see `discard`. Either all files appear or, on an error or an interrupt, none. Raises
+    ArchiveError.
     """
     parts = list(_partitions(root, kind, _sorted(kind, _conform(kind, table)), source_digest(source)))
     staged: list[tuple[Path, Path]] = []
@@ -122,22 +125,41 @@ def _conform(kind: str, table: pa.Table) -> pa.Table:
 
 def _sorted(kind: str, table: pa.Table) -> pa.Table:
     second = "number" if kind in MARKET_KINDS else "id"
-    order = pc.sort_indices(table, sort_keys=[("observed_at", "ascending"), (second, "ascending")])
-    return table.take(order)
+    return table.sort_by([("observed_at", "ascending"), (second, "ascending")])
 
 
 def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator[tuple[Path, pa.Table]]:
-    """Cut sorted rows where the folder changes."""
+    """Cut sorted rows into files, each in the narrowest folder that holds its rows."""
     topic = TOPIC_FOLDERS[kind]
-    period = NS_PER_HOUR if topic == "ticks" else NS_PER_DAY
-    periods = table["observed_at"].to_numpy() // period
-    starts = np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1))
-    for lo, hi in pairwise([*starts.tolist(), len(periods)]):
-        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(periods[lo]) * (period // NS_PER_S))
-        folder = root / topic / f"year={at:%Y}" / f"month={at:%m}" / f"day={at:%d}"
+    times = table["observed_at"].to_numpy().astype("datetime64[ns]")
+    for lo, hi in pairwise([*_starts(topic, times), len(times)]):
+        first, last = times[[lo, hi - 1]].astype("datetime64[s]").tolist()
+        folder = root / topic / f"year={first:%Y}" / f"month={first:%m}"
+        if first.date() == last.date():
+            folder /= f"day={first:%d}"
         if topic == "ticks":
-            folder /= f"hour={at:%H}"
+            folder /= f"hour={first:%H}"
         yield folder / f"{kind}-{digest}.parquet", table.slice(lo, hi - lo)
+
+
+def _starts(topic: str, times: npt.NDArray[np.datetime64]) -> list[int]:
+    """Give where the rows of each file start."""
+    if topic == "ticks":
+        return _turns(times, "h")
+    days = _turns(times, "D")
+    if topic != "bars":
+        return days
+    starts = []
+    for lo, hi in pairwise([*_turns(times, "M"), len(times)]):
+        within = [day for day in days if lo <= day < hi]
+        starts += within if len(within) < MONTHLY_DAYS else [lo]
+    return starts
+
+
+def _turns(times: npt.NDArray[np.datetime64], unit: str) -> list[int]:
+    """Give where the hour, day or month of times changes; the first of them too."""
+    periods = times.astype(f"datetime64[{unit}]").astype(np.int64)
+    return np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1)).tolist()
 
 
 def _write_file(path: Path, kind: str, table: pa.Table) -> None:
@@ -166,4 +188,4 @@ def _write_file(path: Path, kind: str, table: pa.Table) -> None:
 
 def _comes_again(column: pa.ChunkedArray) -> bool:
     """Tell whether a column of numbers repeats itself enough for a dictionary."""
-    return column.type == pa.float64() and bool(pc.count_distinct(column).as_py() <= REPEATED_SHARE * len(column))
+    return column.type == pa.float64() and len(column.unique()) <= REPEATED_SHARE * len(column)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.checks import EARLIEST_NS, LATEST_NS, MAX_CLOCK_SKEW_NS
+from schemas.fields import POSITIVE_INT, PRICE, SIZE, SIZE_OR_ZERO, Range
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Mask = npt.NDArray[np.bool_]
@@ -34,12 +35,8 @@ def _time(field: str) -> Rule:
     )
 
 
-def _positive(field: str) -> Rule:
-    return Rule(field, "is not a finite number above zero", lambda c: ~((c[field] > 0) & (c[field] < np.inf)))
-
-
-def _not_negative(field: str) -> Rule:
-    return Rule(field, "is not a finite number of zero or more", lambda c: ~((c[field] >= 0) & (c[field] < np.inf)))
+def _bounded(field: str, bounds: Range) -> Rule:
+    return Rule(field, bounds.refusal, lambda c: ~((c[field] >= bounds.low) & (c[field] <= bounds.high)))
 
 
 def _in_range(field: str) -> Rule:
@@ -59,24 +56,25 @@ _TIMES = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "bars": (
         *_TIMES,
-        *(_positive(field) for field in ("open", "high", "low", "close", "interval_ns")),
-        _not_negative("volume"),
+        *(_bounded(field, PRICE) for field in ("open", "high", "low", "close")),
+        _bounded("interval_ns", POSITIVE_INT),
+        _bounded("volume", SIZE_OR_ZERO),
         Rule("high", "is below low", lambda c: c["high"] < c["low"]),
         _in_range("open"),
         _in_range("close"),
     ),
     "trades": (
         *_TIMES,
-        _positive("price"),
-        _positive("size"),
-        Rule("side", "is not 1, -1 or 0", lambda c: np.abs(c["side"]) > 1),
+        _bounded("price", PRICE),
+        _bounded("size", SIZE),
+        Rule("side", "is not 1, -1 or 0", lambda c: (c["side"] < -1) | (c["side"] > 1)),
     ),
     "quotes": (
         *_TIMES,
-        _positive("bid"),
-        _positive("ask"),
-        _not_negative("bid_size"),
-        _not_negative("ask_size"),
+        _bounded("bid", PRICE),
+        _bounded("ask", PRICE),
+        _bounded("bid_size", SIZE_OR_ZERO),
+        _bounded("ask_size", SIZE_OR_ZERO),
         Rule("bid", "is above ask: a crossed quote", lambda c: c["bid"] > c["ask"]),
     ),
 }

@@ -21,7 +21,7 @@ from replay.log import DERIVED_TOPICS, JOURNAL, NOT_AUDITABLE
 from replay.rundir import RunDir
 from schemas.base import Event
 from schemas.book import Book
-from schemas.codec import decode, encode
+from schemas.codec import decode, encode, encode_lines
 from schemas.errors import ArchiveError, DivergedError, QuorumError, RefusedError
 from schemas.topics import TOPIC_OF
 
@@ -63,10 +63,10 @@ class Recorded:
         """Raise DivergedError, with the first difference, unless all that was expected is recorded byte for byte."""
         rebuilt, self._rebuilt = self._rebuilt, []
         starts = {topic: file.tell() for topic, file in self._files.items()}
-        lines: dict[str, list[bytes]] = {topic: [] for topic in self._files}
+        said: dict[str, list[Event]] = {topic: [] for topic in self._files}
         for event in rebuilt:
-            lines[TOPIC_OF[type(event)]].append(encode(event))
-        if not all(self._holds(topic, b"".join([line + b"\n" for line in said])) for topic, said in lines.items()):
+            said[TOPIC_OF[type(event)]].append(event)
+        if not all(self._holds(topic, encode_lines(events)) for topic, events in said.items()):
             for topic, file in self._files.items():
                 file.seek(starts[topic])
             for event in rebuilt:

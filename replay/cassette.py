@@ -79,6 +79,11 @@ class RecordedVerdicts:
             return own
         return answers[max(0, bisect_right(answers, request.observed_at, key=_asked_at) - 1)]
 
+    def only(self, model: str, prompt_sha256: str) -> Verdict | None:
+        """Give a model's answer to a prompt where the record has just one; None where it has none, or several."""
+        answers = self._by_key.get((model, prompt_sha256), ())
+        return answers[0] if len(answers) == 1 else None
+
     def _add(self, place: str, verdict: Verdict) -> None:
         if isinstance(verdict, VerdictFailed) and verdict.reason == "not_recorded":
             return

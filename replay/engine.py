@@ -12,13 +12,15 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from agents.agent import NEVER
 from agents.frame import Frame
-from agents.layout import Watch
+from agents.layout import MARKED, Watch
 from agents.pipeline import Desk
-from agents.scan import MAX_MARKS
+from agents.scan import MAX_NOTES
 from replay.log import Log
+from replay.questions import Folded, Sheet
 from schemas.base import Event, market_id
 from schemas.codec import decode, encode
 from schemas.control import ClockTicked
@@ -28,8 +30,11 @@ from schemas.verdicts import VerdictRequested
 
 RANKS = {"control": 0, "fills": 1, "verdicts": 2, "ticks": 3, "bars": 4, "tweets": 5, "news": 6}
 """What comes first at the same time."""
-ARCHIVED = frozenset({"control", "tweets", "news"})
-"""Topics of inputs that come from the archive, one at a time, and are not market data."""
+ARCHIVED = frozenset(kind for kind, topic in TOPIC_OF.items() if topic in ("control", "tweets", "news"))
+"""Types of inputs that come from the archive, one at a time, and are not market data."""
+RANK_OF = {kind: RANKS[topic] for kind, topic in TOPIC_OF.items() if topic in RANKS}
+"""The same, by type."""
+FILLS_RANK = RANKS["fills"]
 MARKET_RANK = RANKS["ticks"]
 CLOCK_RANK = 7
 PAUSE_RANK = -1
@@ -95,8 +100,12 @@ class Pacer(Protocol):
 class Engine:
     """One replay of one book."""
 
-    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log) -> None:
-        """Join the parts; nothing runs yet."""
+    def __init__(self, desk: Desk, exchange: Exchange, gateway: Gateway, log: Log, sheet: Sheet | None = None) -> None:
+        """Join the parts; nothing runs yet.
+
+        `sheet` holds recorded questions for a log that keeps none, nor what came of them: those that would be put
+        again just so are not told to anybody. All else is as it would be.
+        """
         self.desk, self.exchange, self.gateway, self.log = desk, exchange, gateway, log
         self.seq = 0
         """Position in the journal: every input counts, market data too."""
@@ -104,10 +113,15 @@ class Engine:
         """Market events taken."""
         self.inputs_pulled = 0
         """Texts and commands pulled from the archive; the last of them may still be pending."""
+        self.folded = 0
+        """Questions that were not put, for the sheet tells what comes of them."""
         self.now = 0
         self.stop = False
         """Set it to end the replay between two events."""
         self.pacer: Pacer | None = None
+        self._sheet = sheet
+        if sheet is not None:
+            desk.fold_from(sheet.answers)
         self._pending: list[tuple[int, int, int, Event]] = []
         self._pushed = 0
         self._inputs: Iterator[Event] = iter(())
@@ -143,56 +157,101 @@ class Engine:
 
     def _run_frame(self, frame: Frame) -> None:
         """Alternate between quiet spans, rows that are answered, and whatever else is due in between."""
+        self.desk.look_into(frame)
         times = frame.observed_at
-        lo, n = 0, len(frame)
-        while lo < n and not self.stop:
+        lo, n, met = 0, len(frame), -1
+        while lo < n and (not self.stop or lo == met):
             due, rank = self._next_due(self.desk.loud_due)
             until = due if rank < MARKET_RANK or due == NEVER else due + 1
-            if times[lo] >= until:
+            if times.item(lo) >= until:
+                if lo == met:  # what is due since the venue has met the row comes after it
+                    lo = self._speak(frame, lo)
+                    continue
                 mark = self.desk.due
                 self._serve(*((mark, CLOCK_RANK) if mark < due else (due, rank)))
                 continue
             stop = self.desk.scan_and_note(frame, lo, n, until, self.exchange.watch)
-            noted = self.desk.noted
-            if noted:
-                self._mark(frame, lo, noted)
-            self._count(frame, noted[-1][0] if noted else lo, stop)
+            noted = self.desk.notes.ticks
+            self._count(frame, self._take_notes(frame, lo) if noted else lo, stop)
             if stop > lo:
                 self.exchange.absorb(frame, lo, stop)
-            if stop < n and times[stop] < until and len(noted) < MAX_MARKS:
-                self._run_row(frame, stop)
-                stop += 1
+            if self.desk.tick_is_due:
+                self._tick(self.desk.due)
+            elif stop < n and times.item(stop) < until and len(noted) < MAX_NOTES:
+                if stop != met and self._meet(frame, stop):
+                    met = stop
+                else:
+                    stop = self._speak(frame, stop)
             lo = stop
 
-    def _mark(self, frame: Frame, lo: int, noted: list[tuple[int, int, list[float]]]) -> None:
-        """Count the rows from `lo` up to the last of the marks between them, and journal the marks."""
-        entries = [self._clock(at, self.seq + row - lo + i) for i, (row, at, _) in enumerate(noted, 1)]
-        for entry, marked in zip(entries, self.desk.mark(entries), strict=True):
-            self.log.journal(entry)
-            self.log.derived(marked)
-        self._count(frame, lo, noted[-1][0])
-        self.seq, self.now = entries[-1].seq, entries[-1].observed_at
+    def _take_notes(self, frame: Frame, lo: int) -> int:
+        """Count the rows from `lo` on and the ticks between them, up to the last; give the row after it."""
+        desk, ticks, asked = self.desk, self.desk.notes.ticks, self.desk.asked
+        before, seqs, behind = self.seq - lo, list[int](), asked
+        for tick in ticks:
+            seqs.append(before + tick.row + 1)
+            before += self._entries(tick.asked - behind)
+            behind = tick.asked
+        self._mark(seqs)
+        last = ticks[-1].row
+        self._count(frame, lo, last)
+        self.seq, self.now = before + last, ticks[-1].at
+        if self._sheet is not None and desk.has_asked:
+            folded = Folded(self._sheet, desk.notes, asked)
+            self._pushed += folded.entries - len(ticks)
+            self.folded += behind - asked
+            self.now = max(self.now, folded.last_at)
+            desk.folded(folded, folded.votes(seqs))
+        return last
 
-    def _run_row(self, frame: Frame, row: int) -> None:
-        """Let the venue meet a row, then the desk: a fill known at the same time comes first, as ranks say."""
-        now = int(frame.observed_at[row])
-        self._push_all(self.exchange.on_row(frame, row))
-        while self._pending and self._pending[0][:2] < (now, MARKET_RANK):
-            self._take(heappop(self._pending)[3])
+    def _entries(self, questions: int) -> int:
+        """Count the entries of a tick that puts so many questions."""
+        return 1 + self._sheet.entries(questions) if self._sheet is not None else 1
+
+    def _mark(self, seqs: list[int]) -> None:
+        """Journal the ticks of the last scan that mark; `seqs` are the places of all of them."""
+        notes = self.desk.notes
+        marks = [i for i, tick in enumerate(notes.ticks) if tick.bits & MARKED]
+        if marks:
+            ticks = [self._clock(notes.ticks[i].at, seqs[i]) for i in marks]
+            prices = notes.prices.tolist()
+            for tick, marked in zip(ticks, self.desk.mark(ticks, [prices[i] for i in marks]), strict=True):
+                self.log.journal(tick)
+                self.log.derived(marked)
+
+    def _meet(self, frame: Frame, row: int) -> bool:
+        """Let the venue meet a row, before the desk: a fill known at the same time comes first, as ranks say.
+
+        Tells whether anything came of it; then the desk may have nothing to say to the row any more.
+        """
+        events = self.exchange.on_row(frame, row)
+        if not events:
+            return False
+        self._push_all(events)
+        before, pending = (frame.observed_at.item(row), MARKET_RANK), self._pending
+        while pending and pending[0][:2] < before:
+            self._take(heappop(pending)[3])
+        return True
+
+    def _speak(self, frame: Frame, row: int) -> int:
+        """Let the desk answer a row; give the next."""
         self._count(frame, row, row + 1)
-        self._route(self.desk.speak(frame, row, self.seq))
+        answers = self.desk.speak(frame, row, self.seq)
+        if answers:
+            self._route(answers)
+        return row + 1
 
     def _count(self, frame: Frame, lo: int, hi: int) -> None:
         if lo < hi:
             self.seq += hi - lo
             self.rows += hi - lo
-            self.now = int(frame.observed_at[hi - 1])
+            self.now = frame.observed_at.item(hi - 1)
 
     def _next_due(self, clock: int) -> tuple[int, int]:
         """Give time and rank of the next thing that is not market data, where the clock is due at `clock`."""
         due, rank = clock, CLOCK_RANK
         if self.exchange.due <= due:
-            due, rank = self.exchange.due, RANKS["fills"]
+            due, rank = self.exchange.due, FILLS_RANK
         if self._pending and self._pending[0][0] <= due and self._pending[0][:2] < (due, rank):
             due, rank = self._pending[0][:2]
         if self._horizon < due:
@@ -203,7 +262,7 @@ class Engine:
         """Take the next thing that is not market data, due at this time and of this rank."""
         if rank == PAUSE_RANK:
             self._horizon = self.pacer.horizon(due) if self.pacer is not None else NEVER
-        elif rank == RANKS["fills"] and self.exchange.due == due:
+        elif rank == FILLS_RANK and self.exchange.due == due:
             self._push_all(self.exchange.on_time(due))
         elif rank == CLOCK_RANK:
             self._tick(due)
@@ -221,7 +280,7 @@ class Engine:
             if due > last:
                 break
             self._serve(due, rank)
-        self._pending = [entry for entry in self._pending if TOPIC_OF[type(entry[3])] not in ARCHIVED]
+        self._pending = [entry for entry in self._pending if type(entry[3]) not in ARCHIVED]
         heapify(self._pending)
         while self._pending and not self.stop:
             self._take(heappop(self._pending)[3])
@@ -243,23 +302,27 @@ class Engine:
     def _take(self, event: Event) -> None:
         """Journal an input and let the desk answer it."""
         self.seq += 1
-        self.now = max(self.now, event.observed_at)
-        if TOPIC_OF[type(event)] in ARCHIVED:
+        if event.observed_at > self.now:  # noqa: PLR1730 # `max` costs five times as much
+            self.now = event.observed_at
+        if type(event) in ARCHIVED:
             self._next_input()
-        entry = msgspec.structs.replace(event, book=self.desk.book.name, seq=self.seq)
+        entry = replace(event, book=self.desk.book.name, seq=self.seq)
         self.log.journal(entry)
-        self._route(self.desk.apply(entry))
+        answers = self.desk.apply(entry)
+        if answers:
+            self._route(answers)
 
     def _route(self, answers: list[Event]) -> None:
         """Write what was said, whole, and then hand questions and orders to those who answer them, or fail to."""
+        keep = self.log.derived
         for event in answers:
-            self.log.derived(event)
+            keep(event)
         for event in answers:
             kind = type(event)
-            if kind is VerdictRequested:
-                self._push(self.gateway.answer(event))  # type: ignore[arg-type]
-            elif kind is OrderRequested:
+            if kind is OrderRequested:
                 self._push_all(self.exchange.submit(event))  # type: ignore[arg-type]
+            elif kind is VerdictRequested:
+                self._push(self.gateway.answer(event))  # type: ignore[arg-type]
             elif kind is CancelRequested:
                 self._push_all(self.exchange.cancel(event))  # type: ignore[arg-type]
 
@@ -270,7 +333,7 @@ class Engine:
     def _push(self, event: Event) -> None:
         """Put an event that will be observed at its time among the pending ones."""
         self._pushed += 1
-        heappush(self._pending, (event.observed_at, RANKS[TOPIC_OF[type(event)]], self._pushed, event))
+        heappush(self._pending, (event.observed_at, RANK_OF[type(event)], self._pushed, event))
 
     def _next_input(self) -> None:
         """Keep one text or command of the archive among the pending events."""

@@ -140,9 +140,11 @@ class SimulatedExchange:
         """Recompute what could wake the orders of one instrument, after they changed."""
         wake_at, due, bounds = NEVER, NEVER, UNBOUNDED
         for order in self._working[index]:
-            due = min(due, order.ends_at)
+            if order.ends_at < due:  # noqa: PLR1730 # `min` costs five times as much
+                due = order.ends_at
             if order.triggered or not order.met:
-                wake_at = min(wake_at, order.active_at)
+                if order.active_at < wake_at:  # noqa: PLR1730
+                    wake_at = order.active_at
             else:
                 bounds = tightened(bounds, order)
         self.watch.wake_at[index] = wake_at
@@ -283,13 +285,14 @@ class SimulatedExchange:
             return []  # a bar of an instrument whose trades or quotes are seen one by one
         at = moment.last_at
         met = [order for order in working if order.active_at <= at < order.ends_at]
+        if not met:
+            return []
         if len(met) > 1:
             met.sort(key=lambda o: turn(o, moment))
         events: list[Event] = []
         for order in met:
             self._meet(order, moment, events)
-        if met:
-            self._refresh(index)
+        self._refresh(index)
         return events
 
     def _meet(self, order: Working, moment: Moment, events: list[Event]) -> None:

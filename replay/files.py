@@ -1,6 +1,6 @@
 """The files of an archive: which there are, between which times, and their contents as Arrow tables.
 
-A source is an archive folder (`TOPIC/year=…/month=…/day=…/[hour=…/]*.parquet`), or a single file in archive columns:
+A source is an archive folder (`TOPIC/year=…/month=…/[day=…/[hour=…/]]*.parquet`), or a single file in archive columns:
 Parquet, CSV or JSON lines, the last two also gzipped. Tables are read lazily, a bounded number of rows at a time.
 """
 
@@ -17,7 +17,6 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
@@ -96,8 +95,8 @@ def extent(file: SourceFile) -> tuple[int, int] | None:
     told = zones(_metadata(file), "observed_at") if file.form == "parquet" else [None]
     times = [pair for pair in told if pair is not None]
     if len(times) < len(told):
-        found = [pc.min_max(table["observed_at"]).as_py() for table in tables(file) if table.num_rows]
-        times = [(pair["min"], pair["max"]) for pair in found]
+        found = [table["observed_at"].to_numpy() for table in tables(file) if table.num_rows]
+        times = [(int(column.min()), int(column.max())) for column in found]
     return (min(low for low, _ in times), max(high for _, high in times)) if times else None
 
 
@@ -106,7 +105,7 @@ def keys(file: SourceFile) -> set[str]:
     told = zones(_metadata(file), "key") if file.form == "parquet" else [None]
     if all(pair is not None and pair[0] == pair[1] for pair in told):
         return {str(pair[0]) for pair in told if pair is not None}
-    return {key for table in tables(file) for key in pc.unique(table["key"]).to_pylist()}
+    return {key for table in tables(file) for key in table["key"].unique().to_pylist()}
 
 
 def passed_over(file: SourceFile, wanted: Wanted) -> bool:
@@ -324,7 +323,7 @@ def _column(file: SourceFile, table: pa.Table, field: pa.Field, row: int) -> pa.
         )
     if column.null_count:
         if name in OPTIONAL:
-            return pc.fill_null(column, OPTIONAL[name])
+            return column.fill_null(OPTIONAL[name])
         at = row + int(np.argmax(column.is_null().to_numpy())) + 1
         raise ArchiveError(f"{file.path}: row {at:,}: {name} is missing")
     return column

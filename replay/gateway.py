@@ -46,20 +46,38 @@ class ReplayGateway:
         """Counts by model, sorted by name, for `summary.json`."""
         return dict(sorted(self._coverage.items()))
 
+    def count_folded(self, questions: int) -> None:
+        """Count questions that the scan took with their recorded answers."""
+        for model in self._book.analysts.models if questions else ():
+            count = self._count(model)
+            count.requests += questions
+            count.recorded += questions
+
+    def _count(self, model: str) -> Coverage:
+        count = self._coverage.get(model)
+        if count is None:
+            count = self._coverage[model] = Coverage()
+        return count
+
     def answer(self, request: VerdictRequested) -> Verdict:
         """Give the verdict on a request, observed at the request's time plus its latency.
 
         Raises QuorumError where the record has none and the book says `on_unrecorded: fail`, and BookError where
         the book names no voter of that name to ask.
         """
-        count = self._coverage.get(request.model)
-        if count is None:
-            count = self._coverage[request.model] = Coverage()
+        count = self._count(request.model)
         count.requests += 1
         found = self._recorded.find(request)
         if found is not None:
             count.recorded += 1
-            return _stamped(found, request)
+            return stamped(
+                found,
+                request=request.id,
+                at=request.observed_at,
+                book=request.book,
+                question=request.question,
+                instrument=request.instrument,
+            )
         if self._book.on_unrecorded == "ask":
             count.asked += 1
             return self._ask(request)
@@ -93,7 +111,7 @@ def given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> Verdi
     """Make an opinion the answer to a request, observed `latency_ms` after it."""
     at = request.observed_at + latency_ms * NS_PER_MS
     return VerdictGiven(
-        id=_verdict_id(request),
+        id=verdict_id(request.id, request.model),
         key=request.instrument,
         occurred_at=at,
         observed_at=at,
@@ -121,7 +139,7 @@ def failed(request: VerdictRequested, reason: FailReason, latency_ms: int, detai
     """Say that a request has no usable answer, observed `latency_ms` after it."""
     at = request.observed_at + latency_ms * NS_PER_MS
     return VerdictFailed(
-        id=_verdict_id(request),
+        id=verdict_id(request.id, request.model),
         key=request.instrument,
         occurred_at=at,
         observed_at=at,
@@ -137,22 +155,23 @@ def failed(request: VerdictRequested, reason: FailReason, latency_ms: int, detai
     )
 
 
-def _stamped(recorded: Verdict, request: VerdictRequested) -> Verdict:
-    """Make the recorded verdict the answer to this request: its content stays, its envelope is new."""
-    at = request.observed_at + recorded.latency_ms * NS_PER_MS
+def stamped(recorded: Verdict, *, request: str, at: int, book: str, question: str, instrument: str) -> Verdict:
+    """Make the recorded verdict the answer to a request put at `at`: its content stays, its envelope is new."""
+    answered_at = at + recorded.latency_ms * NS_PER_MS
     return replace(
         recorded,
-        id=_verdict_id(request),
-        key=request.instrument,
-        occurred_at=at,
-        observed_at=at,
-        book=request.book,
+        id=verdict_id(request, recorded.model),
+        key=instrument,
+        occurred_at=answered_at,
+        observed_at=answered_at,
+        book=book,
         seq=0,
-        cause=request.id,
-        question=request.question,
-        instrument=request.instrument,
+        cause=request,
+        question=question,
+        instrument=instrument,
     )
 
 
-def _verdict_id(request: VerdictRequested) -> str:
-    return derived_id(request.id, f"gateway:{request.model}", 0)
+def verdict_id(request: str, model: str) -> str:
+    """Give the id of a model's answer to a request."""
+    return derived_id(request, f"gateway:{model}", 0)

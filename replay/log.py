@@ -14,12 +14,12 @@ from typing import ClassVar, Literal, Protocol
 
 from schemas.accounting import OutcomeMeasured
 from schemas.base import Event
-from schemas.codec import encode
+from schemas.codec import encode, encode_lines
 from schemas.topics import TOPIC_OF, TOPICS
 
 JOURNAL = "journal"
-BLOCK_LINES = 4096
-"""Lines of a topic that are written at once."""
+BLOCK_LINES = 1024
+"""Lines of a topic that are encoded and written at once."""
 MAX_BLOCKS = 8
 """Blocks that may wait for the writer; then the run waits for it."""
 
@@ -31,10 +31,10 @@ DECISION_INPUTS = ("control", "fills")
 """Inputs that a log of decisions keeps, each in its topic's own file: a part of a journal is no journal."""
 DECISION_TOPICS = (*DECISION_INPUTS, "proposals", "risk-decisions", "orders", "portfolio", "alerts")
 """What was decided and what became of it."""
-DECISIONS: dict[type[Event], str] = {
-    kind: topic for kind, topic in TOPIC_OF.items() if topic in DECISION_TOPICS and kind is not OutcomeMeasured
-}
-"""Types that a log of decisions keeps, to their topic. How well a model predicted is about its answer, and left out."""
+DECISIONS = frozenset(
+    kind for kind, topic in TOPIC_OF.items() if topic in DECISION_TOPICS and kind is not OutcomeMeasured
+)
+"""Types that a log of decisions keeps. How well a model predicted is about its answer, and left out."""
 
 Kept = Literal["full", "decisions", "none"]
 """What a run's log holds."""
@@ -72,15 +72,16 @@ class MemoryLog:
 
     def sha256(self) -> str:
         """Give the digest that the same lines have in files."""
-        sums = {topic: sha256().hexdigest() for topic in FileLog.topics}
-        return _digest(sums | {topic: sha256(_joined(lines)).hexdigest() for topic, lines in self.lines.items()})
+        blocks = dict.fromkeys(FileLog.topics, b"")
+        blocks |= {topic: b"".join(line + b"\n" for line in lines) for topic, lines in self.lines.items()}
+        return _digest({topic: sha256(block).hexdigest() for topic, block in blocks.items()})
 
 
 class FileLog:
     """The whole log in `DIR/log/`; every derived topic has its file, be it empty. Close it to get the digest.
 
-    Lines are encoded by the caller, and written and hashed behind its back by one thread. Raises OSError, from
-    whichever call comes next, where a file cannot be written; nothing is written behind a gap.
+    Lines are encoded by the caller, a block at a time, and written and hashed behind its back by one thread. Raises
+    OSError, from whichever call comes next, where a file cannot be written; nothing is written behind a gap.
     """
 
     topics: ClassVar[tuple[str, ...]] = (JOURNAL, *DERIVED_TOPICS)
@@ -90,7 +91,7 @@ class FileLog:
         self.root = run_dir / "log"
         self.root.mkdir(parents=True, exist_ok=True)
         self._files = {topic: (self.root / f"{topic}.jsonl").open("wb", buffering=0) for topic in self.topics}
-        self._lines: dict[str, list[bytes]] = {topic: [] for topic in self.topics}
+        self._events: dict[str, list[Event]] = {topic: [] for topic in self.topics}
         self._sums = {topic: sha256() for topic in self.topics}
         self._writer = ThreadPoolExecutor(1, "log")
         self._waiting: deque[Future[None]] = deque()
@@ -98,25 +99,26 @@ class FileLog:
 
     def journal(self, event: Event) -> None:
         """Write an input."""
-        self._write(JOURNAL, event)
+        events = self._events[JOURNAL]
+        events.append(event)
+        if len(events) >= BLOCK_LINES:
+            self._hand_over(JOURNAL)
 
     def derived(self, event: Event) -> None:
         """Write a derived event."""
-        self._write(TOPIC_OF[type(event)], event)
-
-    def _write(self, topic: str, event: Event) -> None:
-        lines = self._lines[topic]
-        lines.append(encode(event))
-        if len(lines) >= BLOCK_LINES:
+        topic = TOPIC_OF[type(event)]
+        events = self._events[topic]
+        events.append(event)
+        if len(events) >= BLOCK_LINES:
             self._hand_over(topic)
 
     def _hand_over(self, topic: str) -> None:
-        """Give a topic's lines to the writer. Raises what it failed on before."""
+        """Give a topic's events to the writer, as lines. Raises what it failed on before."""
         waiting = self._waiting
         while waiting and (len(waiting) >= MAX_BLOCKS or waiting[0].done()):
             waiting.popleft().result()
-        waiting.append(self._writer.submit(self._put, topic, _joined(self._lines[topic])))
-        self._lines[topic].clear()
+        waiting.append(self._writer.submit(self._put, topic, encode_lines(self._events[topic])))
+        self._events[topic].clear()
 
     def _put(self, topic: str, block: bytes) -> None:
         if self._error is not None:
@@ -165,9 +167,8 @@ class DecisionLog(FileLog):
 
     def derived(self, event: Event) -> None:
         """Write an event that is a decision or an account."""
-        topic = DECISIONS.get(type(event))
-        if topic is not None:
-            self._write(topic, event)
+        if type(event) in DECISIONS:
+            super().derived(event)
 
 
 class NoLog:
@@ -199,10 +200,6 @@ def open_log(run_dir: Path, kept: Kept) -> FileLog | DecisionLog | NoLog:
     if kept == "none":
         return NoLog()
     return DecisionLog(run_dir) if kept == "decisions" else FileLog(run_dir)
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    return b"\n".join(lines) + b"\n" if lines else b""
 
 
 def _sums_text(sums: dict[str, str]) -> str:

@@ -185,12 +185,17 @@ def tightened(bounds: Bounds, order: Working) -> Bounds:
 @kernel
 def see(kind: Ints, instrument: Ints, values: Floats, lo: int, hi: int, source: Ints, last_price: Floats) -> None:
     """Take rows [lo, hi) into what is known of each instrument: the finest kind of row seen, the last price."""
-    for row in range(lo, hi):
+    row = lo
+    while row < hi:
         i = instrument[row]
-        source[i] = max(source[i], kind[row])
-        if kind[row] == BAR:
-            last_price[i] = values[row, 3]
-        elif kind[row] == QUOTE:
-            last_price[i] = (values[row, 0] + values[row, 1]) / 2.0
+        finest = source[i]
+        while row < hi and instrument[row] == i:
+            finest = max(finest, kind[row])
+            row += 1
+        source[i], last = finest, row - 1
+        if kind[last] == BAR:
+            last_price[i] = values[last, 3]
+        elif kind[last] == QUOTE:
+            last_price[i] = (values[last, 0] + values[last, 1]) / 2.0
         else:
-            last_price[i] = values[row, 0]
+            last_price[i] = values[last, 0]

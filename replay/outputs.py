@@ -42,7 +42,7 @@ def write_summary(summary: Ended, run_dir: Path) -> None:
 
 def _write_equity(path: Path, results: Results) -> None:
     marks = results.marks
-    time = pa.array(marks.times).cast(pa.timestamp("ns", tz="UTC"))
+    time = pa.array(marks.times, pa.timestamp("ns", tz="UTC"))
     columns = {name: pa.array(values) for name, values in zip(marks._fields[1:], marks[1:], strict=True)}
     table = {"time": time, **columns, "drawdown_pct": pa.array(drawdowns(marks.equity) * 100)}
     pq.write_table(pa.table(table | {"buy_and_hold": pa.array(results.held)}), path, compression="zstd")

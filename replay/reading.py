@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -153,18 +154,16 @@ def _owned(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def _rows(kind: str, instruments: Sequence[Ints | int], starts: Ints, columns: Columns) -> Rows:
-    """Lay columns out as a frame has them, in arrays of their own."""
+    """Lay columns out as a frame has them."""
     n, code = int(starts[-1]), _KINDS[kind]
-    instrument = np.empty(n, np.int64)
-    for lo, hi, one in zip(starts[:-1], starts[1:], instruments, strict=True):
-        instrument[lo:hi] = one
-    values = np.empty((n, WIDTH))
+    # In Arrow's memory, which keeps its pages: new ones would be cleared first, which takes longer than to fill them.
+    values = np.frombuffer(pa.allocate_buffer(n * WIDTH * 8)).reshape(n, WIDTH)
     given = [_floats(columns[name]) for name in _VALUES[kind]]
     a, b, c, d, e, f = given + [_NOTHING] * (WIDTH - len(given))
     _interleave(values, a, b, c, d, e, f)
     return Rows(
-        np.full(n, code, np.int64),
-        instrument,
+        _constant(code, n),
+        _instrument(instruments, starts),
         columns["number"],
         columns["occurred_at"],
         columns["observed_at"],
@@ -173,10 +172,37 @@ def _rows(kind: str, instruments: Sequence[Ints | int], starts: Ints, columns: C
     )
 
 
+def _instrument(instruments: Sequence[Ints | int], starts: Ints) -> Ints:
+    """Join the instruments of pieces; a column of one alone lies ready."""
+    n, one = int(starts[-1]), _only(instruments)
+    if one is not None:
+        return _constant(one, n)
+    found: Ints = np.empty(n, np.int64)
+    for lo, hi, each in zip(starts[:-1], starts[1:], instruments, strict=True):
+        found[lo:hi] = each
+    return found
+
+
+def _only(instruments: Sequence[Ints | int]) -> int | None:
+    """Give the instrument that all pieces are of; None where there are several."""
+    one = instruments[0]
+    return one if isinstance(one, int) and all(isinstance(each, int) and each == one for each in instruments) else None
+
+
+def _constant(value: int, rows: int) -> Ints:
+    """Give a column of one value: part of one that all share, which so stays in the processor's cache."""
+    return _repeated(value, 1 << (rows - 1).bit_length())[:rows]
+
+
+@lru_cache(16)
+def _repeated(value: int, rows: int) -> Ints:
+    return np.full(rows, value, np.int64)
+
+
 def _run(kind: int, instruments: Sequence[Ints | int], number: Ints, values: Floats) -> int:
     """Give the series that checked rows are a run of, see `Rows`; -1 where they are none."""
-    one = instruments[0]
-    if not isinstance(one, int) or not all(isinstance(each, int) and each == one for each in instruments):
+    one = _only(instruments)
+    if one is None:
         return -1
     interval_ns = int(values[0, 5])
     of_one = kind != BAR or bool((values[:, 5] == interval_ns).all())

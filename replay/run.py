@@ -28,6 +28,7 @@ from replay.log import DecisionLog, Kept, NoLog, open_log
 from replay.outputs import finish, write_summary
 from replay.pace import WallPacer
 from replay.prices import PriceSampler
+from replay.questions import load_sheet
 from replay.results import NO_EVENT, Summary, Unlogged, days
 from replay.rundir import BOOK, clear
 from replay.sources import Archive, open_archive
@@ -75,6 +76,9 @@ class Run:
         self.settings = settings
         self._source = open_archive(settings.archive, book, settings.start_ns, settings.end_ns)
         recorded = RecordedVerdicts.load(settings.verdicts) if settings.verdicts else RecordedVerdicts()
+        self._sheet = None
+        if settings.verdicts is not None and settings.log != "full":
+            self._sheet = load_sheet(settings.verdicts, book, recorded)
         self._gateway = ReplayGateway(book, recorded, offline_voters(book))
         self.engine: Engine | None = None
         self._stopped = False
@@ -106,7 +110,7 @@ class Run:
         clear(settings.out)
         (settings.out / BOOK).write_bytes(msgspec.json.format(encode(self.book), indent=2) + b"\n")
         log, prices = open_log(settings.out, settings.log), PriceSampler(self.book)
-        engine = self.engine = Engine(Desk(self.book), SimulatedExchange(self.book), self._gateway, log)
+        engine = self.engine = Engine(Desk(self.book), SimulatedExchange(self.book), self._gateway, log, self._sheet)
         engine.stop = self._stopped
 
         def show() -> None:
@@ -153,7 +157,8 @@ class Run:
             )
 
     def _facts(self, engine: Engine) -> dict[str, object]:
-        """Say what went in."""
+        """Say what went in. To be asked once."""
+        self._gateway.count_folded(engine.folded)
         return {
             "market_events": engine.rows,
             "journal_entries": engine.seq,

@@ -100,11 +100,12 @@ class RunDir:
         """Give the last price of every instrument in every mark interval."""
         path = self.root / "prices.parquet"
         try:
-            table = pq.read_table(path, columns=["instrument", "time", "price"])
+            with pq.ParquetFile(path) as file:
+                table = file.read(["instrument", "time", "price"])
         except (OSError, pa.ArrowException) as error:
             raise ArchiveError(f"{path}: not the prices of a run: {error}") from None
         names = table["instrument"].to_numpy()
-        times = table["time"].cast(pa.int64()).to_numpy()
+        times = table["time"].to_numpy()
         values = table["price"].to_numpy()
         order = np.lexsort((times, names))
         names, times, values = names[order], times[order], values[order]

@@ -30,7 +30,7 @@ from schemas.errors import ArchiveError
 WHOLE_BYTES = 8 << 20
 """A file up to this size is read at once; a larger one in batches, and a second time for its digest."""
 GROUP_BYTES = 1 << 20
-"""Small files are read in groups of about this size, so that a year of daily files costs no more than one file."""
+"""Small files are read in groups of about this size, so that what is done a call is done once for many."""
 AHEAD = 3
 """Groups of a lane that are read before they are needed, by threads of which each waits for no other."""
 LANES_ROWS = 2 * READ_ROWS

@@ -1,7 +1,8 @@
 """A sweep: one book over one archive under many settings, each a whole replay, with what they share done once.
 
 The archive is decoded once a worker process. A question that two settings both put is answered once: it holds no word
-of the portfolio, so the answer is the same. Each outcome is what `quorum replay` of that very book comes to.
+of the portfolio, so the answer is the same; where a run recorded it, it need not even be put. Each outcome is what
+`quorum replay` of that very book comes to.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.gateway import ReplayGateway
 from replay.metrics import CURVE_METRICS, measure
+from replay.questions import Sheet, load_sheet
 from replay.results import curve_of, marks_of
 from replay.run import archived_inputs
 from replay.sources import open_archive
@@ -133,6 +135,8 @@ class Ground:
         self._inputs: list[Event] = list(archived_inputs(source))
         recorded = RecordedVerdicts.load(sources.verdicts) if sources.verdicts else RecordedVerdicts()
         self._recorded = recorded
+        self._run = sources.verdicts
+        self._sheets: dict[bytes, Sheet | None] = {}
         self._answers: dict[bytes, dict[tuple[str, str], Verdict]] = {}
         days = [np.unique((frame.observed_at - 1) // NS_PER_DAY) for frame in self._frames]
         self._priced_days: Ints = np.unique(np.concatenate(days)) if days else np.empty(0, np.int64)
@@ -143,7 +147,7 @@ class Ground:
         answers = self._answers.setdefault(msgspec.json.encode((book.models, book.on_unrecorded)), {})
         gateway = SharedGateway(ReplayGateway(book, self._recorded, offline_voters(book)), answers)
         tally = Tally()
-        engine = Engine(Desk(book), SimulatedExchange(book), gateway, tally)
+        engine = Engine(Desk(book), SimulatedExchange(book), gateway, tally, self._sheet(book))
         try:
             with collector_paused():
                 for _ in engine.run(self._frames, self._inputs):
@@ -151,6 +155,16 @@ class Ground:
         except QuorumError as error:
             return Outcome(setting=setting, failure=str(error))
         return tally.outcome(setting, book, self._priced_days, self._first_price)
+
+    def _sheet(self, book: Book) -> Sheet | None:
+        """Give the recorded questions, read once for all books that they are alike for."""
+        if self._run is None:
+            return None
+        alike = book.name, book.analysts, book.consensus, book.strategy.override_confidence
+        key = msgspec.json.encode(alike)
+        if key not in self._sheets:
+            self._sheets[key] = load_sheet(self._run, book, self._recorded)
+        return self._sheets[key]
 
 
 class SharedGateway:

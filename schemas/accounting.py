@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from schemas.base import Event
-from schemas.fields import Name, NonNegativeDecimal, PositiveInt, Share
+from schemas.fields import Amount, Name, PositiveInt, Share
 from schemas.verdicts import Action
 
 
@@ -19,7 +19,7 @@ class PositionChanged(Event, frozen=True, kw_only=True):
     order: Name
     """Id of the order that was filled."""
     quantity: Decimal
-    average_price: NonNegativeDecimal
+    average_price: Amount
     """Average cost of what is open; 0 when flat."""
     realised_pnl: Decimal
     """Realised by this fill, before its fee."""
@@ -38,7 +38,7 @@ class EquityMarked(Event, frozen=True, kw_only=True):
     unrealised_pnl: Decimal
     realised_pnl: Decimal
     fees: Decimal
-    gross_exposure: NonNegativeDecimal
+    gross_exposure: Amount
     """Sum of the absolute notional of all positions."""
 
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from schemas.fields import Count, Name, PositiveInt, Time
+from schemas.fields import Count, Label, Name, PositiveInt, Time
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -48,11 +48,11 @@ class Event(Record, frozen=True, kw_only=True, tag_field="type", tag=True):
     """When it happened at the source."""
     observed_at: Time
     """When we could first know it."""
-    book: str = ""
+    book: Label = ""
     """The account that this event belongs to; empty on raw inputs, which belong to none."""
     seq: Count = 0
     """Position in the book's journal; of a derived event, of the journal entry that led to it."""
-    cause: str = ""
+    cause: Label = ""
     """Id of the event that led to this one; empty on raw inputs."""
     v: PositiveInt = 1
     """Version of this type's schema; left off the wire while it is 1."""

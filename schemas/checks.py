@@ -7,8 +7,8 @@ checked by the same rules, vectorised, where archives are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from functools import cache
 
 import msgspec
 
@@ -18,10 +18,10 @@ from schemas.execution import OrderRequested
 from schemas.fields import EARLIEST_NS, LATEST_NS
 from schemas.market import BarClosed, QuoteTicked
 from schemas.texts import NewsPublished, TweetPosted
-from schemas.values import Fault, record_test
+from schemas.values import Fault, Test, read_tests, record_test
 from schemas.verdicts import VerdictRequested
 
-__all__ = ["EARLIEST_NS", "LATEST_NS", "MAX_CLOCK_SKEW_NS", "MAX_PROMPT_BYTES", "check"]
+__all__ = ["EARLIEST_NS", "LATEST_NS", "MAX_CLOCK_SKEW_NS", "MAX_PROMPT_BYTES", "check", "check_read"]
 
 MAX_CLOCK_SKEW_NS = 1 * NS_PER_S
 """How far `observed_at` may lie before `occurred_at`: the clocks of two machines differ by that much."""
@@ -34,20 +34,44 @@ def check(event: Event, now: int | None = None) -> None:
 
     `now`, in ns, bounds the future where the caller knows the time.
     """
-    kind = type(event)
-    fault = record_test(kind)(event) or _time_fault(event, now)
-    if fault is None and kind in _RULES:
-        fault = _RULES[kind](event)
-    if fault is not None:
-        raise RefusedError(kind.__name__, fault.path, fault.reason, str(event.id))
+    _demand(event, _tests(type(event)))
+    if now is not None and event.observed_at > now + MAX_CLOCK_SKEW_NS:
+        raise _refusal(event, Fault("observed_at", "lies in the future"))
 
 
-def _time_fault(event: Event, now: int | None) -> Fault | None:
+def check_read(event: Event, *, printable: bool) -> None:
+    """As `check`, for an event that msgspec has just read: what it holds to is not tested again.
+
+    `printable` says that there is no character but the printable ones of ASCII in what was read.
+    """
+    _demand(event, _tests_of_read(type(event), printable))
+
+
+def _demand(event: Event, tests: Iterable[Test]) -> None:
+    for test in tests:
+        fault = test(event)
+        if fault is not None:
+            raise _refusal(event, fault)
+
+
+def _refusal(event: Event, fault: Fault) -> RefusedError:
+    return RefusedError(type(event).__name__, fault.path, fault.reason, str(event.id))
+
+
+@cache
+def _tests(kind: type[Event]) -> tuple[Test, ...]:
+    return record_test(kind), _time_fault, *_RULES.get(kind, ())
+
+
+@cache
+def _tests_of_read(kind: type[Event], printable: bool) -> tuple[Test, ...]:  # noqa: FBT001 # a key of the cache
+    return *read_tests(kind, printable=printable), _time_fault, *_RULES.get(kind, ())
+
+
+def _time_fault(event: Event) -> Fault | None:
     if event.observed_at < event.occurred_at - MAX_CLOCK_SKEW_NS:
         ahead_ms = (event.occurred_at - event.observed_at) / 1e6
         return Fault("observed_at", f"observed {ahead_ms:.0f} ms before it occurred: correct the clock skew")
-    if now is not None and event.observed_at > now + MAX_CLOCK_SKEW_NS:
-        return Fault("observed_at", "lies in the future")
     return None
 
 
@@ -91,11 +115,11 @@ def _order_fault(event: OrderRequested) -> Fault | None:
     return None
 
 
-_RULES: dict[type[Event], Callable[[Any], Fault | None]] = {
-    QuoteTicked: _quote_fault,
-    BarClosed: _bar_fault,
-    TweetPosted: _tweet_fault,
-    NewsPublished: _news_fault,
-    VerdictRequested: _request_fault,
-    OrderRequested: _order_fault,
+_RULES: dict[type[Event], tuple[Test, ...]] = {
+    QuoteTicked: (_quote_fault,),
+    BarClosed: (_bar_fault,),
+    TweetPosted: (_tweet_fault,),
+    NewsPublished: (_news_fault,),
+    VerdictRequested: (_request_fault,),
+    OrderRequested: (_order_fault,),
 }

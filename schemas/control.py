@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from schemas.base import Event
-from schemas.fields import Name, NonNegativeFloat, Note
+from schemas.fields import FEW, Name, Note, Setting
 
 
 class BookPaused(Event, frozen=True, kw_only=True):
@@ -47,7 +49,7 @@ class RulesChanged(Event, frozen=True, kw_only=True):
     """Risk limits have new values from here on: name of the limit in the book's `risk` section to value."""
 
     operator: Name
-    changes: dict[Name, NonNegativeFloat]
+    changes: Annotated[dict[Name, Setting], FEW]
 
 
 class ClockTicked(Event, frozen=True, kw_only=True):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from schemas.base import Event, Record
 from schemas.execution import Side
 from schemas.fields import (
+    FEW,
+    Amount,
     Count,
+    DecimalLevel,
+    DecimalPrice,
+    DecimalSize,
+    Label,
+    Level,
     Name,
-    NonNegativeDecimal,
     NonNegativeFloat,
     Note,
-    PositiveDecimal,
-    PositiveFloat,
+    Notional,
+    Price,
     Score,
     Share,
     Time,
@@ -29,21 +35,21 @@ Target = Literal["long", "short", "flat"]
 class NewsVetted(Event, frozen=True, kw_only=True):
     """A text passed the checks and may be shown to models. `cause` is the text's event."""
 
-    source: str
+    source: Label
     sentiment: Score
 
 
 class NewsDiscarded(Event, frozen=True, kw_only=True):
     """A text was dropped, and why. `cause` is the text's event."""
 
-    source: str
+    source: Label
     reason: Literal["unknown_source", "duplicate", "stale", "empty"]
 
 
 class NewsFlagged(Event, frozen=True, kw_only=True):
     """A text claims what prices do not show; it is kept from models. `cause` is the text's event."""
 
-    source: str
+    source: Label
     reason: Literal["no_price_move"]
     claim: Note
     """The words that made the claim."""
@@ -60,9 +66,9 @@ class Vote(Record, frozen=True, kw_only=True):
     model: Name
     action: Action
     confidence: Share
-    verdict: str
+    verdict: Label
     """Id of the `VerdictGiven` or `VerdictFailed`; empty where none came before the deadline."""
-    failure: str = ""
+    failure: Label = ""
 
 
 class ConsensusReached(Event, frozen=True, kw_only=True):
@@ -75,12 +81,12 @@ class ConsensusReached(Event, frozen=True, kw_only=True):
     """Mean confidence of the models that agree."""
     agree: Count
     of: Count
-    votes: tuple[Vote, ...]
+    votes: Annotated[tuple[Vote, ...], FEW]
     fallback: bool = False
     """True where the fallback model alone answered in time."""
     size_hint: Share | None = None
-    stop_price: PositiveFloat | None = None
-    target_price: PositiveFloat | None = None
+    stop_price: Price | None = None
+    target_price: Price | None = None
 
 
 class ConsensusFailed(Event, frozen=True, kw_only=True):
@@ -90,7 +96,7 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
     question: Name
     reason: Literal["disagreement", "no_quorum", "abstained"]
     """No quorum: too few models gave a usable answer in time. Abstained: all answered, too few took a side."""
-    votes: tuple[Vote, ...]
+    votes: Annotated[tuple[Vote, ...], FEW]
 
 
 class RegimeAssessed(Event, frozen=True, kw_only=True):
@@ -109,12 +115,12 @@ class TradeProposed(Event, frozen=True, kw_only=True):
     target: Target
     conviction: Share
     """0 to 1; scales the size."""
-    price: PositiveFloat
+    price: Price
     """The market's price at the time of the proposal."""
     reason: Note
-    consensus: str = ""
-    stop_price: PositiveFloat | None = None
-    target_price: PositiveFloat | None = None
+    consensus: Label = ""
+    stop_price: Level | None = None
+    target_price: Level | None = None
 
 
 class Clamp(Record, frozen=True, kw_only=True):
@@ -122,8 +128,8 @@ class Clamp(Record, frozen=True, kw_only=True):
 
     limit: Name
     value: Decimal
-    before: NonNegativeDecimal
-    after: NonNegativeDecimal
+    before: Amount
+    after: Amount
 
 
 class TradeApproved(Event, frozen=True, kw_only=True):
@@ -135,13 +141,13 @@ class TradeApproved(Event, frozen=True, kw_only=True):
     instrument: Name
     proposal: Name
     side: Side
-    quantity: PositiveDecimal
-    price: PositiveDecimal
+    quantity: DecimalSize
+    price: DecimalPrice
     reduce_only: bool
     """True where the trade only closes what is open."""
-    clamps: tuple[Clamp, ...] = ()
-    stop_price: PositiveDecimal | None = None
-    target_price: PositiveDecimal | None = None
+    clamps: Annotated[tuple[Clamp, ...], FEW] = ()
+    stop_price: DecimalLevel | None = None
+    target_price: DecimalLevel | None = None
 
 
 class TradeRejected(Event, frozen=True, kw_only=True):
@@ -150,9 +156,9 @@ class TradeRejected(Event, frozen=True, kw_only=True):
     instrument: Name
     proposal: Name
     reason: Note
-    limit: str = ""
-    limit_value: str = ""
-    value: str = ""
+    limit: Label = ""
+    limit_value: Label = ""
+    value: Label = ""
 
 
 class BreakerTripped(Event, frozen=True, kw_only=True):
@@ -181,6 +187,6 @@ class ConfirmationRequested(Event, frozen=True, kw_only=True):
     instrument: Name
     proposal: Name
     side: Side
-    quantity: PositiveDecimal
-    notional: PositiveDecimal
+    quantity: DecimalSize
+    notional: Notional
     expires_at: Time

@@ -11,11 +11,12 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Event
-from schemas.fields import Name, NonNegativeDecimal, Note, PositiveDecimal, TimeOrZero
+from schemas.fields import DecimalLevel, DecimalPrice, DecimalSize, DecimalSizeOrZero, Label, Name, Note, TimeOrZero
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "take_profit"]
 OrderRole = Literal["entry", "exit", "stop", "target"]
+_TAKER: Literal["taker"] = "taker"
 
 
 class OrderRequested(Event, frozen=True, kw_only=True):
@@ -27,12 +28,12 @@ class OrderRequested(Event, frozen=True, kw_only=True):
     instrument: Name
     side: Side
     order_type: OrderType
-    quantity: PositiveDecimal
+    quantity: DecimalSize
     role: OrderRole
     approval: Name
     """Id of the `TradeApproved` that allows this order."""
-    limit_price: PositiveDecimal | None = None
-    trigger_price: PositiveDecimal | None = None
+    limit_price: DecimalLevel | None = None
+    trigger_price: DecimalLevel | None = None
     reduce_only: bool = False
     expires_at: TimeOrZero = 0
     """Time in ns after which the rest is to expire; 0 is good till canceled."""
@@ -50,7 +51,7 @@ class OrderAccepted(Event, frozen=True, kw_only=True):
     """The venue has the order."""
 
     order: Name
-    venue_order: str = ""
+    venue_order: Label = ""
 
 
 class OrderRejected(Event, frozen=True, kw_only=True):
@@ -65,17 +66,17 @@ class OrderFilled(Event, frozen=True, kw_only=True):
 
     order: Name
     side: Side
-    quantity: PositiveDecimal
-    price: PositiveDecimal
+    quantity: DecimalSize
+    price: DecimalPrice
     fee: Decimal
     """In the book's currency; negative is a rebate."""
-    leaves_quantity: NonNegativeDecimal
-    liquidity: Literal["maker", "taker"] = "taker"
+    leaves_quantity: DecimalSizeOrZero
+    liquidity: Literal["maker", "taker"] = _TAKER
 
     def __post_init__(self) -> None:
         """Leave `taker` off the wire however the word was made: msgspec goes by identity."""
-        if self.liquidity == "taker":
-            msgspec.structs.force_setattr(self, "liquidity", "taker")
+        if self.liquidity is not _TAKER and self.liquidity == _TAKER:
+            msgspec.structs.force_setattr(self, "liquidity", _TAKER)
 
 
 class OrderCanceled(Event, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ Only text and data are made here; `docs` gives the docstrings that stand in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -16,12 +17,18 @@ from schemas.base import Event, Record
 from schemas.checks import MAX_CLOCK_SKEW_NS
 from schemas.codec import MAX_RECORD_BYTES, version_of
 from schemas.fields import (
+    ANY_DECIMAL,
     ANY_FLOAT,
     ANY_INT,
     ANY_NAME,
+    MAX_AMOUNT,
     MAX_BLOB_BYTES,
     MAX_FLOAT,
     MAX_ITEMS,
+    MAX_PRICE,
+    MAX_SIZE,
+    MIN_PRICE,
+    MIN_SIZE,
     Length,
     Range,
 )
@@ -33,8 +40,6 @@ Schema = dict[str, Any]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FRACTION = r"[.][0-9]{1,40}"
 _NEGATIVE_POWER = r"(E-[1-9][0-9]?)?"
-_ABOVE_ZERO = rf"([1-9][0-9]{{0,39}}({_FRACTION})?|0[.][0-9]{{0,39}}[1-9][0-9]{{0,39}}){_NEGATIVE_POWER}"
-_ZERO_OR_MORE = rf"(0|[1-9][0-9]{{0,39}})({_FRACTION})?{_NEGATIVE_POWER}"
 _UNITS = {
     "_at": "ns since 1970-01-01, UTC",
     "until": "ns since 1970-01-01, UTC",
@@ -147,16 +152,44 @@ def _int_kind(bounds: Range) -> Kind:
 def _limits(bounds: Range) -> Schema:
     limits: Schema = {}
     if bounds.low != -MAX_FLOAT:
-        limits["exclusiveMinimum" if bounds.above else "minimum"] = bounds.low
+        limits["minimum"] = bounds.low
     if bounds.high != MAX_FLOAT:
         limits["maximum"] = bounds.high
     return limits
 
 
 def _decimal_kind(bounds: Range) -> Kind:
-    pattern = _ABOVE_ZERO if bounds.above else f"{'-?' if bounds.low < 0 else ''}{_ZERO_OR_MORE}"
-    schema = {"type": "string", "format": "decimal", "pattern": f"^{pattern}$"}
-    return Kind(schema, f"decimal {bounds.allows}".strip())
+    sign = "-?" if bounds.low < 0 else ""
+    pattern = _zero_or_more(bounds.high) if bounds.low <= 0 else _not_below(bounds.low, bounds.high)
+    schema = {"type": "string", "format": "decimal", "pattern": f"^{sign}({pattern})$", "$comment": bounds.allows}
+    return Kind(schema, f"decimal {bounds.allows}")
+
+
+def _zero_or_more(high: float) -> str:
+    """Match a decimal from 0 to a power of ten."""
+    most = _exponent(high)
+    return rf"(0|[1-9][0-9]{{0,{most - 1}}})({_FRACTION})?{_NEGATIVE_POWER}|{_just(most)}"
+
+
+def _not_below(low: float, high: float) -> str:
+    """Match a decimal from a negative power of ten to a positive one."""
+    least, most = -_exponent(low), _exponent(high)
+    powers = "|".join(map(str, range(1, least + 1)))
+    small = rf"0[.]0{{0,{least - 1}}}[1-9][0-9]{{0,39}}|[1-9]({_FRACTION})?E-({powers})"
+    return rf"[1-9][0-9]{{0,{most - 1}}}({_FRACTION})?|{_just(most)}|{small}"
+
+
+def _just(exponent: int) -> str:
+    return rf"10{{{exponent}}}([.]0{{1,40}})?"
+
+
+def _power(bound: float) -> str:
+    return f"1e{_exponent(bound)}"
+
+
+def _exponent(power: float) -> int:
+    """Give the exponent of a power of ten."""
+    return Decimal(repr(power)).adjusted()
 
 
 def _text_kind(bounds: Length) -> Kind:
@@ -209,7 +242,7 @@ def _union_kind(kinds: tuple[Any, ...]) -> Kind:
 _BUILDERS: dict[type[inspect.Type], Callable[[Any, dict[str, Any]], Kind]] = {
     inspect.FloatType: lambda _, extra: _float_kind(extra.get("range", ANY_FLOAT)),
     inspect.IntType: lambda _, extra: _int_kind(extra.get("range", ANY_INT)),
-    inspect.DecimalType: lambda _, extra: _decimal_kind(extra.get("range", ANY_FLOAT)),
+    inspect.DecimalType: lambda _, extra: _decimal_kind(extra.get("range", ANY_DECIMAL)),
     inspect.StrType: lambda _, extra: _text_kind(extra.get("length", ANY_NAME)),
     inspect.BoolType: lambda _, __: Kind({"type": "boolean"}, "true or false"),
     inspect.BytesType: lambda _, __: _bytes_kind(),
@@ -230,8 +263,16 @@ An event is one JSON object of at most {MAX_RECORD_BYTES:,} bytes, in UTF-8. Its
 unique for ever, and its times are integers of nanoseconds since 1970, UTC. Decimals are strings (`"0.001"`), so that
 money stays exact. A field at its default is left off; a field that the type does not have is refused, and so are NaN,
 infinity, a name that stands twice, and an `observed_at` more than {MAX_CLOCK_SKEW_NS / 1e6:,.0f} ms before
-`occurred_at`. A price or size is in the instrument's quote or base unit; money is in the book's currency. Each event
-has a JSON Schema under [schemas/](schemas/); [producing.md](producing.md) shows how to make events and check them.
+`occurred_at`.
+
+A price or size is in the instrument's quote or base unit; money is in the book's currency. A price lies between
+{_power(MIN_PRICE)} and {_power(MAX_PRICE)} (one that was paid, or a stop, may lie beyond), a size between
+{_power(MIN_SIZE)} and {_power(MAX_SIZE)}, and money is at most {_power(MAX_AMOUNT)}.
+That is room for a token worth 1e-12 of a dollar and quoted in bitcoin, for a wei, an index at 1e7 and a share in rials;
+what lies beyond would only overflow a ratio of prices or the cents of a sum, and is refused.
+
+Each event has a JSON Schema under [schemas/](schemas/); [producing.md](producing.md) shows how to make events and check
+them.
 
 ## Topics
 """

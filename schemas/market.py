@@ -7,14 +7,14 @@ from typing import Literal
 import msgspec
 
 from schemas.base import Event
-from schemas.fields import NonNegativeFloat, PositiveFloat, PositiveInt
+from schemas.fields import PositiveInt, Price, Size, SizeOrZero
 
 
 class TradeTicked(Event, frozen=True, kw_only=True):
     """One trade printed on the tape."""
 
-    price: PositiveFloat
-    size: PositiveFloat
+    price: Price
+    size: Size
     side: Literal["buy", "sell", "unknown"] = "unknown"
     """The aggressor's side."""
 
@@ -27,20 +27,20 @@ class TradeTicked(Event, frozen=True, kw_only=True):
 class QuoteTicked(Event, frozen=True, kw_only=True):
     """The best bid and ask changed."""
 
-    bid: PositiveFloat
-    ask: PositiveFloat
-    bid_size: NonNegativeFloat
-    ask_size: NonNegativeFloat
+    bid: Price
+    ask: Price
+    bid_size: SizeOrZero
+    ask_size: SizeOrZero
 
 
 class BarClosed(Event, frozen=True, kw_only=True):
     """An OHLCV bar came to its end. `occurred_at` is the end of the bar, its first instant of being whole."""
 
-    open: PositiveFloat
-    high: PositiveFloat
-    low: PositiveFloat
-    close: PositiveFloat
-    volume: NonNegativeFloat
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: SizeOrZero
     """Base units traded."""
     interval_ns: PositiveInt
     """Length of the bar, a whole number of seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.base import Event
-from schemas.fields import Count, Name, Note, Text, TimeOrZero
+from schemas.fields import Blob, Count, Name, Note, Text, TimeOrZero
 
 
 class AlertRaised(Event, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class ProcessingFailed(Event, frozen=True, kw_only=True):
 class StateSaved(Event, frozen=True, kw_only=True):
     """A snapshot: the state that reflects the journal up to and including `seq`."""
 
-    state: bytes
+    state: Blob
     state_sha256: Name
 
 
@@ -46,7 +46,7 @@ class JournalProcessed(Event, frozen=True, kw_only=True):
 class RecordRefused(Event, frozen=True, kw_only=True):
     """A record that could not be read: its bytes, where it stood, and why it was refused."""
 
-    payload: bytes
+    payload: Blob
     position: Name
     """`topic/partition/offset`, or `file:line`."""
     reason: Note

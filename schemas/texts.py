@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from schemas.base import Event
-from schemas.fields import Count, Note, Text
+from schemas.fields import Count, Label, Note, Text
 
 
 class TweetPosted(Event, frozen=True, kw_only=True):
     """A post on X or a like service."""
 
-    author: str
+    author: Label
     text: Text
     followers: Count = 0
     retweets: Count = 0
@@ -20,7 +20,7 @@ class TweetPosted(Event, frozen=True, kw_only=True):
 class NewsPublished(Event, frozen=True, kw_only=True):
     """An article or headline."""
 
-    source: str
+    source: Label
     title: Note
     text: Text = ""
     url: Note = ""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from schemas.base import Event, Record
 from schemas.fields import (
+    FEW,
+    Amount,
     Count,
+    Label,
     Name,
-    NonNegativeDecimal,
     NonNegativeFloat,
     NonPositiveFloat,
     Note,
     Percentage,
-    PositiveFloat,
     PositiveInt,
+    Price,
     Score,
     Share,
     Text,
@@ -43,7 +45,7 @@ class PricePart(Record, frozen=True, kw_only=True, tag_field="part", tag="price"
     """Id of the market event that these numbers reflect."""
     observed_at: Time
     instrument: Name
-    close: PositiveFloat
+    close: Price
     return_since_ask: float
     """Return since the last question on this instrument."""
     ema_fast: float
@@ -71,7 +73,7 @@ class TextPart(Record, frozen=True, kw_only=True, tag_field="part", tag="text"):
 
     cites: Name
     observed_at: Time
-    source: str
+    source: Label
     text: Text
     sentiment: Score
     """Lexicon score of the features agent, -1 to 1."""
@@ -87,7 +89,7 @@ class VerdictRequested(Event, frozen=True, kw_only=True):
     """Id shared by the requests that put the same question to several models."""
     instrument: Name
     model: Name
-    prompt: tuple[PromptPart, ...]
+    prompt: Annotated[tuple[PromptPart, ...], FEW]
     prompt_version: Name
     prompt_sha256: Name
     """Of the canonical encoding of `prompt`; with the model, the key of a recorded answer."""
@@ -106,17 +108,17 @@ class VerdictGiven(Event, frozen=True, kw_only=True):
     """0 to 1; 0 is an abstention."""
     size_hint: Share | None = None
     """Share of the usual size that the model would take, 0 to 1."""
-    stop_price: PositiveFloat | None = None
-    target_price: PositiveFloat | None = None
+    stop_price: Price | None = None
+    target_price: Price | None = None
     horizon_ms: PositiveInt | None = None
     reasoning: Text = ""
-    key_factors: tuple[Note, ...] = ()
+    key_factors: Annotated[tuple[Note, ...], FEW] = ()
     risk_note: Note = ""
-    prompt_sha256: str = ""
-    reply_sha256: str = ""
+    prompt_sha256: Label = ""
+    reply_sha256: Label = ""
     prompt_tokens: Count = 0
     reply_tokens: Count = 0
-    cost_usd: NonNegativeDecimal = NOTHING
+    cost_usd: Amount = NOTHING
     latency_ms: Count = 0
 
     def __post_init__(self) -> None:
@@ -133,8 +135,8 @@ class VerdictFailed(Event, frozen=True, kw_only=True):
     model: Name
     reason: FailReason
     detail: Note = ""
-    prompt_sha256: str = ""
-    cost_usd: NonNegativeDecimal = NOTHING
+    prompt_sha256: Label = ""
+    cost_usd: Amount = NOTHING
     latency_ms: Count = 0
 
     def __post_init__(self) -> None:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.agent import NEVER
+from schemas.codec import decode, encode
 from schemas.decisions import BreakerReset, BreakerTripped, TradeApproved, TradeRejected
 from schemas.execution import OrderRequested
+from schemas.fields import MAX_PRICE, MIN_PRICE
 from schemas.verdicts import VerdictRequested
 from tests.agents.answers import filled, no_verdict, proposal, verdict
 from tests.agents.builders import BTC, ETH, at, bar, clock, make_book, resume
@@ -246,3 +248,15 @@ def test_breakers_trip_at_the_first_price_past_their_limit(moves: list[float], s
             if abs(past) > 1e-9:
                 assert (rule in answers) == (past > 0 and rule in open_rules)
         open_rules -= answers
+
+
+@pytest.mark.parametrize("end", [0.99, 1.0])
+def test_prices_at_their_bounds_neither_stop_a_book_nor_make_an_event_that_cannot_be_read(end: float) -> None:
+    """A price of 1e300 after one of 1e-300 made an infinite move, which no log can hold."""
+    lowest, highest = MIN_PRICE / end, MAX_PRICE * end
+    strategy = {"fast_brain": "ema_cross", "stop_atr": 50.0, "target_atr": 99.0}
+    scene = Scene(make_book([BTC], models=0, breakers={"flash_move_pct": 20.0}, strategy=strategy))
+    said = scene.market([lowest, highest, lowest, 1.0, highest, highest, 1e-12, 1e7, lowest] * 20)
+    assert {"BreakerTripped", "TradeProposed"} <= set(kinds(said))
+    for event in said:
+        assert decode(encode(event)) == event

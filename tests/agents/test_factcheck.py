@@ -107,6 +107,36 @@ def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     assert fate(scene, tweet(2.1, words[0])) == "vetted"
 
 
+# Any script
+
+HEADLINES = {
+    "Chinese": ("比特币突破十万美元", "比特币跌破十万美元", "🚀比特币突破十万美元。 https://t.co/x1y2"),
+    "Japanese": ("ビットコインが急騰", "ビットコインが急落", "ビットコインが急騰。 @whale"),
+    "Russian": ("Биткоин растёт на 5%", "Биткоин падает на 5%", "БИТКОИН растёт, на 7 %!!"),
+    "Arabic": ("ارتفاع سعر البيتكوين", "انخفاض سعر البيتكوين", "ارتفاع سعر البيتكوين: 100"),
+    "Hebrew": ("הביטקוין עולה", "הביטקוין יורד", "הביטקוין עולה!"),
+    "mixed": ("BTC 上涨", "BTC 下跌", "btc: 上涨?"),
+}
+
+
+@pytest.mark.parametrize("language", HEADLINES)
+def test_a_text_in_any_script_is_heard_once(language: str) -> None:
+    first, other, again = HEADLINES[language]
+    scene = scene_of()
+    assert fate(scene, news(1, first)) == "vetted"
+    assert fate(scene, tweet(2, other)) == "vetted"
+    assert fate(scene, tweet(3, again)) == "duplicate"
+
+
+def test_a_text_in_another_script_has_no_tone_but_that_of_its_english_words() -> None:
+    scene = priced(0.0)
+    for number, (text, tone) in enumerate(
+        {"Биткоин растёт": 0.0, "BTC上涨rally来了": 1.0, "比特币 hack": -1.0}.items()
+    ):
+        assert only(NewsVetted, scene.tell(tweet(46, text, number))).sentiment == tone
+    assert only(NewsFlagged, scene.tell(tweet(46, "比特币crash了", 9))).claim == "crash"
+
+
 # Claims
 
 
@@ -154,7 +184,9 @@ def test_a_text_that_claims_no_move_is_vetted_with_its_tone() -> None:
 # Whatever it says
 
 
-@pytest.mark.parametrize("text", ["123 456", "🚀🚀🚀", "https://t.co/abc @you"])
+@pytest.mark.parametrize(
+    "text", ["123 456", "🚀🚀🚀", "https://t.co/abc @you", "½ ² ①", "٣٤٥", "❤\ufe0f 1\ufe0f\u20e3", "@北京", "。、"]
+)
 def test_a_text_without_a_word_is_empty(text: str) -> None:
     assert fate(scene_of(), tweet(1, text)) == "empty"
 

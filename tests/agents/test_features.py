@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from agents import features as f
 from agents.features import Features
 from agents.frame import Floats
-from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row
+from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row, row_of
 from agents.pipeline import Desk
+from agents.rules import drawdown, rsi, volatility
 from schemas.base import Event
 from schemas.decisions import NewsVetted
 from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet
@@ -50,6 +51,11 @@ def after(*events: Event) -> Floats:
     for event in events:
         desk.apply(event)
     return np.asarray(desk.features.state.rows[0])
+
+
+def closed(row: Floats) -> Closed:
+    """Read what the closed bars of a row come to."""
+    return row_of(row[np.newaxis], 0).closed
 
 
 def indicators(row: Floats) -> Floats:
@@ -94,12 +100,12 @@ def test_indicators_follow_their_definitions(history: Bars) -> None:
     assert row[f.EMA_SLOW] == pytest.approx(ema(closes, SLOW), rel=1e-12)
     assert row[f.ATR] == pytest.approx(wilder(true_ranges(history), ATR), rel=1e-9, abs=1e-12)
     assert row[f.PEAK] == max(closes)
-    assert f.drawdown(row) == pytest.approx(closes[-1] / max(closes) - 1.0, abs=1e-15)
+    assert drawdown(closed(row)) == pytest.approx(closes[-1] / max(closes) - 1.0, abs=1e-15)
     if changes:
         gain = wilder([max(change, 0.0) for change in changes], RSI)
         loss = wilder([max(-change, 0.0) for change in changes], RSI)
         assert row[f.RETURN] == changes[-1] / closes[-2]
-        assert f.rsi(row) == pytest.approx(100.0 * gain / (gain + loss) if gain + loss else 50.0, rel=1e-9)
+        assert rsi(closed(row)) == pytest.approx(100.0 * gain / (gain + loss) if gain + loss else 50.0, rel=1e-9)
 
 
 @given(bars)
@@ -109,7 +115,7 @@ def test_variance_weighs_squared_returns_by_their_age(history: Bars) -> None:
     # RiskMetrics: weights (1 - decay) decay^age; the first square stands for all that came before it.
     expected = sum((1.0 - DECAY) * DECAY**age * square for age, square in enumerate(reversed(squares[1:])))
     expected += DECAY ** (len(squares) - 1) * squares[0] if squares else 0.0
-    assert f.volatility(after(*bar_events(history))) == pytest.approx(expected**0.5, rel=1e-9, abs=1e-12)
+    assert volatility(closed(after(*bar_events(history)))) == pytest.approx(expected**0.5, rel=1e-9, abs=1e-12)
 
 
 @given(st.integers(1, 200))
@@ -124,20 +130,20 @@ def test_the_window_starts_30_to_60_bars_ago(n: int) -> None:
 @given(st.lists(st.floats(1e-6, 1e9), min_size=2, max_size=30))
 def test_what_a_question_shows_keeps_within_its_bounds(closes: list[float]) -> None:
     row = after(*bar_events([(close, close, close) for close in closes]))
-    assert 0.0 <= f.rsi(row) <= 100.0
-    assert f.drawdown(row) <= 0.0
+    assert 0.0 <= rsi(closed(row)) <= 100.0
+    assert drawdown(closed(row)) <= 0.0
     assert row[f.ATR] >= 0.0
-    assert f.volatility(row) >= 0.0
+    assert volatility(closed(row)) >= 0.0
 
 
 def test_a_market_that_only_rises_has_an_rsi_of_100_and_no_more() -> None:
     # 100 * 0.16527636 / 0.16527636 is 100.00000000000001 in floats.
-    assert f.rsi(after(bar(1, 100.0), bar(2, 100.0 + 0.16527636))) == 100.0
+    assert rsi(closed(after(bar(1, 100.0), bar(2, 100.0 + 0.16527636)))) == 100.0
 
 
 def test_nothing_is_known_of_a_market_that_stands_still() -> None:
     row = after(*(bar(i, 100.0) for i in range(1, 6)))
-    assert (f.rsi(row), f.volatility(row), f.drawdown(row), row[f.ATR]) == (50.0, 0.0, 0.0, 0.0)
+    assert (rsi(closed(row)), volatility(closed(row)), drawdown(closed(row)), row[f.ATR]) == (50.0, 0.0, 0.0, 0.0)
 
 
 # The feeds

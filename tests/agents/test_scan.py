@@ -15,7 +15,7 @@ from agents.frame import Frame
 from agents.layout import UNBOUNDED, Watch
 from agents.money import exact
 from agents.pipeline import Desk
-from agents.scan import MAX_MARKS, first_touch
+from agents.scan import MAX_NOTES, first_touch
 from schemas.accounting import EquityMarked
 from schemas.base import Event, market_id
 from schemas.book import Book
@@ -67,11 +67,11 @@ class Host:
 
     def take_marks(self, lo: int, stop: int) -> None:
         """Journal what a scan of rows [lo, stop) noted."""
-        marks = self.desk.noted
-        entries = [self.clock(at, self.seq + row - lo + i) for i, (row, at, _) in enumerate(marks, 1)]
-        for entry, mark in zip(entries, self.desk.mark(entries) if entries else (), strict=True):
+        marks = self.desk.notes
+        entries = [self.clock(tick.at, self.seq + tick.row - lo + i) for i, tick in enumerate(marks.ticks, 1)]
+        for entry, mark in zip(entries, self.desk.mark(entries, marks.prices.tolist()) if entries else (), strict=True):
             self.journal += [(entry.seq, encode(entry)), (entry.seq, encode(mark))]
-        self.seq += stop - lo + len(marks)
+        self.seq += stop - lo + len(entries)
 
 
 def visited(book: Book, frame: Frame) -> Host:
@@ -97,7 +97,7 @@ def noted(book: Book, frame: Frame, random: Random) -> Host:
         until = desk.loud_due + 1 if desk.loud_due < NEVER else NEVER
         stop = desk.scan_and_note(frame, lo, hi, until, no_venue(book))
         host.take_marks(lo, stop)
-        if stop < hi and times[stop] < until and len(desk.noted) < MAX_MARKS:
+        if stop < hi and times[stop] < until and len(desk.notes.ticks) < MAX_NOTES:
             host.speak(stop)
             stop += 1
         lo = stop
@@ -145,7 +145,7 @@ def test_more_marks_than_a_scan_can_note_are_noted_by_the_next() -> None:
     instruments = tuple(instrument.id for instrument in book.instruments)
     frame = frame_of([bar(1, 100.0), bar(2, 101.0), bar(2 + 10 * 1440, 102.0)], instruments)
     one, other = visited(book, frame), noted(book, frame, Random(1))
-    assert len(one.journal) > 2 * 10 * 1440 > 8 * MAX_MARKS
+    assert len(one.journal) > 2 * 10 * 1440 > 8 * MAX_NOTES
     assert one.journal == other.journal
 
 

@@ -11,7 +11,7 @@ from agents import features as f
 from agents import layout
 from agents.agent import NEVER
 from agents.layout import Rules, Signal
-from agents.scan import fast_brain, target_of
+from agents.rules import fast_brain, target_of
 from schemas.base import Event
 from schemas.decisions import TradeApproved, TradeProposed, TradeRejected
 from schemas.execution import CancelRequested, OrderRequested

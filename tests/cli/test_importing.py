@@ -61,7 +61,7 @@ def test_json_is_one_report_a_line(tmp_path: Path) -> None:
     (line,) = result.stdout.splitlines()
     report = msgspec.json.decode(line, type=Report)
     assert (report.rows_read, report.rows_kept, report.rows_dropped) == (3, 2, 1)
-    assert json.loads(line)["dropped"]["open is not a finite number above zero"]["example"] == "row 3: open nan"
+    assert json.loads(line)["dropped"]["open is not a price between 1e-18 and 1e12"]["example"] == "row 3: open nan"
 
 
 def test_a_check_writes_nothing(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_strict_fails_where_a_row_was_dropped_and_writes_nothing(tmp_path: Path)
     path = text_file(tmp_path / "b.csv", bar_lines(0, 1) + f"{LATER},nan,1,1,1,1\n")
     result = bars(path, "--strict")
     assert (result.exit_code, (tmp_path / "archive").exists()) == (1, False)
-    assert "1: open is not a finite number above zero (row 3: open nan)" in shown(result)
+    assert "1: open is not a price between 1e-18 and 1e12 (row 3: open nan)" in shown(result)
     assert bars(path).exit_code == 0
 
 

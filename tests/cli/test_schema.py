@@ -136,7 +136,7 @@ def test_every_bad_line_is_named_with_event_field_and_reason(tmp_path: Path) -> 
     result = run("check", path)
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        f"{path}:2: TradeTicked.price (id trade-ticked-2): -1.0 is not above zero",
+        f"{path}:2: TradeTicked.price (id trade-ticked-2): -1.0 is not a price between 1e-18 and 1e12",
         f"{path}:3: record: not JSON: Input data was truncated",
         f"{path}:5: record: not JSON: JSON is malformed: invalid character (byte 0)",
         f"{path}:6: TradeTicked.observed_at (id trade-ticked-2): lies in the future",

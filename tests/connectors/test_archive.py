@@ -20,17 +20,37 @@ def listing(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.*"))}
 
 
-def test_rows_lie_sorted_in_folders_of_their_utc_day(tmp_path: Path) -> None:
-    last = bar(minute=1439)  # closes at midnight, so it is the next day's
-    paths = write(tmp_path, "bars", table("bars", [bar(day=1, minute=5), last, bar(minute=1), bar()]), "a")
+def test_bars_lie_sorted_in_folders_of_their_utc_month(tmp_path: Path) -> None:
+    last = bar(day=17, minute=1439)  # closes at midnight of 1 August, so it is that month's
+    days = list(range(0, 17, 2)) + list(range(19, 33, 2))
+    paths = write(tmp_path, "bars", table("bars", [last, *(bar(day=day) for day in reversed(days))]), "a")
+    assert [path.parent.relative_to(tmp_path).as_posix() for path in paths] == [
+        "bars/year=2017/month=07",
+        "bars/year=2017/month=08",
+    ]
+    first, second = (pq.ParquetFile(path).read() for path in paths)
+    assert first["number"].to_pylist() == [DAY + day * NS_PER_DAY for day in days if day < 18]
+    assert second["number"].to_pylist()[:2] == [DAY + 17 * NS_PER_DAY + 1439 * NS_PER_MIN, DAY + 19 * NS_PER_DAY]
+    assert first.schema.equals(SCHEMAS["bars"])
+
+
+def test_bars_of_a_few_days_of_a_month_lie_in_folders_of_the_day(tmp_path: Path) -> None:
+    rows = [bar(day=1, minute=5), bar(minute=1439), bar(minute=1), bar(), *(bar(day=day) for day in range(20, 25))]
+    paths = write(tmp_path, "bars", table("bars", rows), "a")
     assert [path.parent.relative_to(tmp_path).as_posix() for path in paths] == [
         "bars/year=2017/month=07/day=14",
         "bars/year=2017/month=07/day=15",
+        *(f"bars/year=2017/month=08/day={day:02}" for day in range(3, 8)),
     ]
-    first, second = (pq.ParquetFile(path).read() for path in paths)
-    assert first["number"].to_pylist() == [DAY, DAY + NS_PER_MIN]
-    assert second["number"].to_pylist() == [DAY + 1439 * NS_PER_MIN, DAY + NS_PER_DAY + 5 * NS_PER_MIN]
-    assert first.schema.equals(SCHEMAS["bars"])
+    assert [pq.ParquetFile(path).read().num_rows for path in paths] == [2, 2, 1, 1, 1, 1, 1]
+
+
+def test_texts_lie_in_folders_of_their_utc_day(tmp_path: Path) -> None:
+    paths = write(tmp_path, "tweets", table("tweets", [tweet("b", DAY + NS_PER_DAY), tweet("a"), tweet("c")]), "a")
+    assert [path.parent.relative_to(tmp_path).as_posix() for path in paths] == [
+        "tweets/year=2017/month=07/day=14",
+        "tweets/year=2017/month=07/day=15",
+    ]
 
 
 def test_ticks_lie_in_folders_of_their_hour(tmp_path: Path) -> None:
@@ -44,7 +64,7 @@ def test_ticks_lie_in_folders_of_their_hour(tmp_path: Path) -> None:
 
 
 def test_a_file_names_only_the_keys_it_holds(tmp_path: Path) -> None:
-    paths = write(tmp_path, "bars", table("bars", [bar(BTC), bar(ETH, day=1)]), "a")
+    paths = write(tmp_path, "bars", table("bars", [bar(BTC), bar(ETH, day=31)]), "a")
     assert [pq.ParquetFile(path).read()["key"].unique().to_pylist() for path in paths] == [[BTC], [ETH]]
     statistics = [pq.read_metadata(path).row_group(0).column(0).statistics for path in paths]
     assert [(each.min, each.max) for each in statistics] == [(BTC, BTC), (ETH, ETH)]
@@ -109,7 +129,7 @@ def test_an_interrupt_leaves_no_part_of_a_source(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(archive_module, "_write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, "bars", table("bars", [bar(day=day) for day in range(4)]), "a")
+        write(tmp_path, "bars", table("bars", [bar(day=31 * month) for month in range(4)]), "a")
     assert len(written) == 2
     assert listing(tmp_path) == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -32,6 +33,18 @@ def partitions(kafka: Kafka) -> dict[str, int]:
     }
 
 
+def make(kafka: Kafka, topics: dict[str, int]) -> None:
+    """Make topics, and wait until the broker tells of them: it answers before it does."""
+    new = [NewTopic(kafka.name(name), count, 1) for name, count in topics.items()]
+    admin = AdminClient(kafka.client())  # kept until all have been answered
+    for future in admin.create_topics(new, operation_timeout=10).values():
+        future.result()
+    end = time.monotonic() + 30
+    while partitions(kafka) != topics:
+        assert time.monotonic() < end, f"the broker tells of {partitions(kafka)}"
+        time.sleep(0.05)
+
+
 def configs(kafka: Kafka) -> dict[str, dict[str, str]]:
     wanted = [ConfigResource(ResourceType.TOPIC, kafka.name(topic.name)) for topic in TOPICS]
     admin = AdminClient(kafka.client())
@@ -49,8 +62,7 @@ def test_every_topic_of_the_table_is_made_once(empty: Kafka) -> None:
 
 
 def test_what_is_missing_is_made_beside_what_is_there(empty: Kafka) -> None:
-    admin = AdminClient(empty.client())
-    admin.create_topics([NewTopic(empty.name("orders"), 8, 1)], operation_timeout=10)[empty.name("orders")].result()
+    make(empty, {"orders": 8})
     assert create_topics(empty) == [empty.name(topic.name) for topic in TOPICS if topic.name != "orders"]
 
 
@@ -67,10 +79,7 @@ def test_a_rehearsal_keeps_everything(kafka: Kafka) -> None:
 
 
 def test_other_partitions_than_the_table_says_are_refused(empty: Kafka) -> None:
-    wrong = [NewTopic(empty.name("ticks"), 3, 1), NewTopic(empty.name("orders"), 16, 1)]
-    admin = AdminClient(empty.client())
-    for future in admin.create_topics(wrong, operation_timeout=10).values():
-        future.result()
+    make(empty, {"ticks": 3, "orders": 16})
     with pytest.raises(KafkaError) as refused:
         create_topics(empty)
     assert f"{empty.name('ticks')} has 3, not 8; {empty.name('orders')} has 16, not 8" in str(refused.value)

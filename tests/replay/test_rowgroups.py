@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.archive import write
+from connectors.archive import NS_PER_HOUR, write
 from replay import files as files_module
 from replay.rowgroups import Wanted, groups, zones
 from replay.sources import open_archive
-from schemas.base import NS_PER_DAY, NS_PER_MIN
+from schemas.base import NS_PER_MIN
 from schemas.errors import ArchiveError
-from tests.replay.archives import BTC, DAY, ETH, Row, bar, book, sequence, table
+from tests.replay.archives import BTC, DAY, ETH, Row, bar, book, sequence, table, trade
 
 GROUP_ROWS = 10
 
@@ -63,17 +63,20 @@ def in_groups(path: Path, rows: list[Row], group_rows: int = GROUP_ROWS) -> Path
     return path
 
 
-def month_of(root: Path, days: int) -> list[Row]:
-    """Ask an archive of so many days for its second and third one."""
-    write(root, "bars", table("bars", [bar(BTC, 60 * hour, day=day) for day in range(days) for hour in range(4)]), "a")
-    return sequence(open_archive(root, book(BTC), DAY + NS_PER_DAY, DAY + 3 * NS_PER_DAY))
+def two_hours_of(root: Path, hours: int) -> list[Row]:
+    """Ask an archive of so many hours for its second and third one."""
+    trades = [
+        trade(BTC, 4 * hour + i, DAY + (4 * hour + i) * NS_PER_HOUR // 4) for hour in range(hours) for i in range(4)
+    ]
+    write(root, "trades", table("trades", trades), "a")
+    return sequence(open_archive(root, book(BTC), DAY + NS_PER_HOUR, DAY + 3 * NS_PER_HOUR))
 
 
-def test_two_days_cost_the_same_whatever_the_archive_holds_besides(tmp_path: Path, touched: Touched) -> None:
-    short = month_of(tmp_path / "short", days=4)
+def test_two_hours_cost_the_same_whatever_the_archive_holds_besides(tmp_path: Path, touched: Touched) -> None:
+    short = two_hours_of(tmp_path / "short", hours=4)
     in_short = len(touched.read), len(touched.footers), touched.groups
     assert in_short[0] == in_short[2] == 2
-    assert month_of(tmp_path / "long", days=80) == short
+    assert two_hours_of(tmp_path / "long", hours=80) == short
     assert (len(touched.read), len(touched.footers), touched.groups) == tuple(2 * count for count in in_short)
 
 

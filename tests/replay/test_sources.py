@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.frame import BAR, QUOTE, TRADE
-from connectors.archive import SCHEMAS, write
+from connectors.archive import NS_PER_HOUR, SCHEMAS, write
 from replay.sources import Archive, open_archive
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_S
 from schemas.errors import ArchiveError
@@ -127,25 +127,26 @@ def test_an_archive_without_the_books_instruments_says_what_it_has(tmp_path: Pat
         open_archive(tmp_path, book("XRP/USD@test"))
 
 
-def test_time_bounds_cut_rows_and_leave_other_days_unread(tmp_path: Path) -> None:
-    archive(tmp_path, bars=[bar(BTC, minute, day=day) for day in range(4) for minute in (0, 700)])
-    for day in (0, 3):
-        (path,) = tmp_path.glob(f"bars/*/*/day={15 + day - 1:02}/*.parquet")
+def test_time_bounds_cut_rows_and_leave_other_hours_unread(tmp_path: Path) -> None:
+    minutes = [60 * hour + minute for hour in range(4) for minute in (0, 40)]
+    archive(tmp_path, trades=[trade(BTC, minute, DAY + minute * NS_PER_MIN) for minute in minutes])
+    for hour in (0, 3):
+        (path,) = tmp_path.glob(f"ticks/*/*/*/hour={hour:02}/*.parquet")
         path.write_bytes(b"not parquet")
-    start, end = DAY + NS_PER_DAY + 701 * NS_PER_MIN, DAY + 2 * NS_PER_DAY + 701 * NS_PER_MIN
+    start, end = DAY + 100 * NS_PER_MIN, DAY + 160 * NS_PER_MIN
     source = open_archive(tmp_path, book(BTC), start, end)
-    assert [row[4] for row in sequence(source)] == [start, end - 700 * NS_PER_MIN]
+    assert [row[4] for row in sequence(source)] == [start, end - 40 * NS_PER_MIN]
     assert source.span == (start, end)
 
 
 def test_what_comes_later_is_not_read_before_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("replay.sources.GROUP_BYTES", 1)
-    archive(tmp_path, bars=[bar(BTC, day=day) for day in range(12)])
-    *_, last = sorted(tmp_path.glob("bars/**/*.parquet"))
+    archive(tmp_path, trades=[trade(BTC, hour, DAY + hour * NS_PER_HOUR) for hour in range(12)])
+    *_, last = sorted(tmp_path.glob("ticks/**/*.parquet"))
     last.write_bytes(b"not parquet")
     frames = open_archive(tmp_path, book(BTC)).frames()
     assert [len(next(frames)) for _ in range(7)] == [1] * 7
-    with pytest.raises(ArchiveError, match="cannot be read as parquet of bars"):
+    with pytest.raises(ArchiveError, match="cannot be read as parquet of trades"):
         list(frames)
 
 
@@ -177,19 +178,19 @@ def test_bars_of_two_lengths_are_no_doubles(tmp_path: Path) -> None:
 
 
 BAD_ROWS: list[tuple[str, Row, str]] = [
-    ("bars", bar(close=100.0, open=float("nan")), "open nan is not a finite number above zero"),
-    ("bars", bar(high=float("inf")), "high inf is not a finite number above zero"),
-    ("bars", bar(low=0.0), "low 0.0 is not a finite number above zero"),
-    ("bars", bar(volume=-1.0), "volume -1.0 is not a finite number of zero or more"),
+    ("bars", bar(close=100.0, open=float("nan")), "open nan is not a price between 1e-18 and 1e12"),
+    ("bars", bar(high=float("inf")), "high inf is not a price between 1e-18 and 1e12"),
+    ("bars", bar(low=0.0), "low 0.0 is not a price between 1e-18 and 1e12"),
+    ("bars", bar(volume=-1.0), "volume -1.0 is not a size between 0 and 1e18"),
     ("bars", bar(high=98.0), "high 98.0 is below low"),
     ("bars", bar(high=100.5, close=100.9), "close 100.9 lies outside low to high"),
-    ("bars", bar(interval_ns=0), "interval_ns 0 is not a finite number above zero"),
+    ("bars", bar(interval_ns=0), "interval_ns 0 is not above zero"),
     ("bars", bar(occurred_at=DAY + NS_PER_MIN * 2), r"observed_at \d+ lies more than 1 s before occurred_at"),
-    ("trades", trade(price=-1.0), "price -1.0 is not a finite number above zero"),
-    ("trades", trade(size=0.0), "size 0.0 is not a finite number above zero"),
+    ("trades", trade(price=-1.0), "price -1.0 is not a price between 1e-18 and 1e12"),
+    ("trades", trade(size=0.0), "size 0.0 is not a size between 1e-18 and 1e18"),
     ("trades", trade(side=3), "side 3 is not 1, -1 or 0"),
     ("quotes", quote(bid=102.0), "bid 102.0 is above ask: a crossed quote"),
-    ("quotes", quote(bid_size=float("nan")), "bid_size nan is not a finite number of zero or more"),
+    ("quotes", quote(bid_size=float("nan")), "bid_size nan is not a size between 0 and 1e18"),
 ]
 
 
@@ -313,7 +314,7 @@ def test_a_value_of_the_wrong_type_in_a_csv_is_named(tmp_path: Path) -> None:
 
 
 def test_inputs_are_described_by_what_they_hold(tmp_path: Path) -> None:
-    rows = {"bars": [bar(BTC, 0), bar(BTC, 1, day=1)], "trades": [trade(BTC)]}
+    rows = {"bars": [bar(BTC, 0), bar(BTC, 1, day=31)], "trades": [trade(BTC)]}
     one, two = (open_archive(archive(tmp_path / name, **rows), book(BTC)) for name in "ab")
     assert [(each.kind, each.files) for each in one.inputs()] == [("bars", 2), ("trades", 1)]
     read = open_archive(tmp_path / "a", book(BTC))

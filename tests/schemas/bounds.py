@@ -28,24 +28,27 @@ PARTS: dict[type[Record], tuple[type[Event], str, int]] = {
 RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (*EVENT_TYPES, *PARTS)}
 
 NUMBERS = {
-    "above zero": """
-        TradeTicked.price TradeTicked.size QuoteTicked.bid QuoteTicked.ask
-        BarClosed.open BarClosed.high BarClosed.low BarClosed.close BarClosed.interval_ns
-        VerdictGiven.stop_price VerdictGiven.target_price VerdictGiven.horizon_ms
-        OrderRequested.quantity OrderRequested.limit_price OrderRequested.trigger_price
-        OrderFilled.quantity OrderFilled.price
-        ConsensusReached.stop_price ConsensusReached.target_price
-        TradeProposed.price TradeProposed.stop_price TradeProposed.target_price
-        TradeApproved.quantity TradeApproved.price TradeApproved.stop_price TradeApproved.target_price
-        ConfirmationRequested.quantity ConfirmationRequested.notional
-        OutcomeMeasured.horizon_ms PricePart.close""",
+    "price": """
+        TradeTicked.price QuoteTicked.bid QuoteTicked.ask BarClosed.open BarClosed.high BarClosed.low BarClosed.close
+        VerdictGiven.stop_price VerdictGiven.target_price ConsensusReached.stop_price ConsensusReached.target_price
+        TradeProposed.price PricePart.close""",
+    "price paid": "OrderFilled.price TradeApproved.price",
+    "level": """
+        OrderRequested.limit_price OrderRequested.trigger_price TradeProposed.stop_price TradeProposed.target_price
+        TradeApproved.stop_price TradeApproved.target_price""",
+    "size": """
+        TradeTicked.size OrderRequested.quantity OrderFilled.quantity TradeApproved.quantity
+        ConfirmationRequested.quantity""",
+    "size or zero": "QuoteTicked.bid_size QuoteTicked.ask_size BarClosed.volume OrderFilled.leaves_quantity",
+    "notional": "ConfirmationRequested.notional",
+    "amount": """
+        VerdictGiven.cost_usd VerdictFailed.cost_usd Clamp.before Clamp.after PositionChanged.average_price
+        EquityMarked.gross_exposure""",
+    "above zero": "BarClosed.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms",
     "not negative": """
-        QuoteTicked.bid_size QuoteTicked.ask_size BarClosed.volume TweetPosted.followers TweetPosted.retweets
-        VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.cost_usd VerdictGiven.latency_ms
-        VerdictFailed.cost_usd VerdictFailed.latency_ms OrderFilled.leaves_quantity
-        ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility
-        Clamp.before Clamp.after PositionChanged.average_price EquityMarked.gross_exposure
-        PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count
+        TweetPosted.followers TweetPosted.retweets VerdictGiven.prompt_tokens VerdictGiven.reply_tokens
+        VerdictGiven.latency_ms VerdictFailed.latency_ms ConsensusReached.agree ConsensusReached.of
+        RegimeAssessed.volatility PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count
         JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
     "0 to 1": """
@@ -56,14 +59,24 @@ NUMBERS = {
     "time": "VerdictRequested.deadline_at ConfirmationRequested.expires_at PricePart.observed_at TextPart.observed_at",
     "time or zero": "OrderRequested.expires_at BreakerTripped.until JournalProcessed.due",
     "any": """
-        OrderFilled.fee NewsFlagged.move_pct BreakerTripped.limit BreakerTripped.value Clamp.value
+        NewsFlagged.move_pct BreakerTripped.limit BreakerTripped.value OutcomeMeasured.return_pct
+        PricePart.return_since_ask PricePart.ema_fast PricePart.ema_slow""",
+    "money": """
+        OrderFilled.fee Clamp.value
         PositionChanged.quantity PositionChanged.realised_pnl PositionChanged.fee PositionChanged.cash
         PositionChanged.total_realised_pnl PositionChanged.total_fees
         EquityMarked.equity EquityMarked.cash EquityMarked.unrealised_pnl EquityMarked.realised_pnl
-        EquityMarked.fees OutcomeMeasured.return_pct
-        PricePart.return_since_ask PricePart.ema_fast PricePart.ema_slow""",
+        EquityMarked.fees""",
 }
 BAD_NUMBERS = {
+    "price": ("0", "-0.5", "-1", "1E-19", "1E-300", "10000000000000"),
+    "price paid": ("0", "-0.5", "-1", "1E-21", "1E-300", "100000000000000"),
+    "level": ("0", "-0.5", "-1", "1E-37", "1E-300", f"1{25 * '0'}"),
+    "size": ("0", "-0.5", "-1", "1E-19", "1E-300", "10000000000000000000"),
+    "size or zero": ("-0.5", "-1", "-0.0001", "10000000000000000000"),
+    "notional": ("0", "-0.5", "-1", "1E-37", f"1{32 * '0'}"),
+    "amount": ("-0.5", "-1", "-0.0001", f"1{32 * '0'}"),
+    "money": (f"1{32 * '0'}", f"-1{32 * '0'}"),
     "above zero": ("0", "-0.5", "-1"),
     "not negative": ("-0.5", "-1", "-0.0001"),
     "not positive": ("0.5", "1"),
@@ -75,7 +88,15 @@ BAD_NUMBERS = {
     "any": (),
 }
 GOOD_NUMBERS = {
-    "above zero": ("1", "0.00000001"),
+    "price": ("1", "0.00000001", "1E-12", "1E-18", "10000000", "1000000000000"),
+    "price paid": ("1", "0.00000001", "1E-18", "1E-20", "10000000000000"),
+    "level": ("1", "0.00000001", "1E-36", f"1{24 * '0'}"),
+    "size": ("1", "0.00000001", "1E-18", "1000000000000000000"),
+    "size or zero": ("0", "1", "0.00000001", "1000000000000000000"),
+    "notional": ("1", "0.01", "1E-36", f"1{31 * '0'}"),
+    "amount": ("0", "0.01", f"1{31 * '0'}"),
+    "money": ("0", "-0.01", f"1{31 * '0'}", f"-1{31 * '0'}"),
+    "above zero": ("1",),
     "not negative": ("0", "1"),
     "not positive": ("0", "-1"),
     "0 to 1": ("0", "0.5", "1"),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
+from math import ceil
 from typing import Any, cast
 
 import msgspec
@@ -19,7 +21,7 @@ from msgspec import inspect
 from schemas.base import NS_PER_S, Event, Record
 from schemas.checks import MAX_CLOCK_SKEW_NS
 from schemas.execution import OrderRequested
-from schemas.fields import ANY_FLOAT, ANY_INT, ANY_NAME, Length, Range
+from schemas.fields import ANY_DECIMAL, ANY_FLOAT, ANY_INT, ANY_NAME, Length, Range
 from schemas.market import BarClosed, QuoteTicked
 from schemas.texts import NewsPublished, TweetPosted
 from schemas.topics import EVENT_TYPES
@@ -106,9 +108,7 @@ _MENDS: dict[type[Event], Callable[[Event], Event]] = {
 
 
 def _floats(bounds: Range) -> SearchStrategy[float]:
-    return st.floats(
-        float(bounds.low), float(bounds.high), exclude_min=bounds.above, allow_nan=False, allow_infinity=False
-    )
+    return st.floats(float(bounds.low), float(bounds.high), allow_nan=False, allow_infinity=False)
 
 
 def _ints(bounds: Range) -> SearchStrategy[int]:
@@ -117,13 +117,18 @@ def _ints(bounds: Range) -> SearchStrategy[int]:
 
 
 def _decimals(bounds: Range) -> SearchStrategy[Decimal]:
-    digits = st.integers(1 if bounds.above else 0, 10**40 - 1)
     signs = st.sampled_from((0, 1) if bounds.low < 0 else (0,))
-    return st.builds(_decimal, signs, digits, st.integers(0, 40))
+    low, high = (Fraction(Decimal(repr(bound))) for bound in (max(bounds.low, 0), bounds.high))
+
+    def of(places: int) -> SearchStrategy[int]:
+        return st.integers(ceil(low * 10**places), min(int(high * 10**places), 10**40 - 1))
+
+    placed = st.integers(0, 40).flatmap(lambda places: st.tuples(of(places), st.just(places)))
+    return st.builds(_decimal, signs, placed)
 
 
-def _decimal(sign: int, digits: int, places: int) -> Decimal:
-    return Decimal((sign, tuple(map(int, str(digits))), -places))
+def _decimal(sign: int, placed: tuple[int, int]) -> Decimal:
+    return Decimal((sign, tuple(map(int, str(placed[0]))), -placed[1]))
 
 
 def _texts(bounds: Length) -> SearchStrategy[str]:
@@ -142,7 +147,7 @@ def _unions(kinds: tuple[inspect.Type, ...]) -> SearchStrategy[Any]:
 _BUILDERS: dict[type[inspect.Type], Callable[[Any, dict[str, Any]], SearchStrategy[Any]]] = {
     inspect.FloatType: lambda _, extra: _floats(extra.get("range", ANY_FLOAT)),
     inspect.IntType: lambda _, extra: _ints(extra.get("range", ANY_INT)),
-    inspect.DecimalType: lambda _, extra: _decimals(extra.get("range", ANY_FLOAT)),
+    inspect.DecimalType: lambda _, extra: _decimals(extra.get("range", ANY_DECIMAL)),
     inspect.StrType: lambda _, extra: _texts(extra.get("length", ANY_NAME)),
     inspect.BoolType: lambda _, __: st.booleans(),
     inspect.BytesType: lambda _, __: st.binary(max_size=DRAWN_CHARS),

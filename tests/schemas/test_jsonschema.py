@@ -95,7 +95,7 @@ def test_a_decimal_is_a_string_in_plain_writing(place: str) -> None:
         assert not validator(event["type"]).is_valid(event), text
         holder[field] = 1.5
         assert not validator(event["type"]).is_valid(event)
-        for good in ("1", "0.50", "0.00000012", "1.2E-7", "1" * 40):
+        for good in ("1", "0.50", "0.00000012", "1.2E-7", "1" * 12):
             holder[field] = good
             assert validator(event["type"]).is_valid(event), good
 

@@ -10,7 +10,7 @@ import pytest
 from schemas.base import Event
 from schemas.codec import UPCASTERS, Catalogue, decode, encode, version_of
 from schemas.errors import RefusedError
-from schemas.fields import Name, PositiveFloat, PositiveInt
+from schemas.fields import Name, PositiveInt, Price
 from schemas.topics import EVENT_TYPES
 from tests.schemas.samples import full, sparse
 
@@ -19,7 +19,7 @@ class FundingPaid(Event, frozen=True, kw_only=True):
     """A type of this test's own at its third version: v1 had `rate` in %, v2 a share, v3 names the venue."""
 
     v: PositiveInt = msgspec.field(default_factory=lambda: 3)
-    rate: PositiveFloat
+    rate: Price
     venue: Name
 
 

@@ -39,10 +39,9 @@ class History(NamedTuple):
 class LiveOrder(Engine):
     """A replay in the one order that a live journal can have: a fill comes after the row that shows it."""
 
-    def _run_row(self, frame: Frame, row: int) -> None:
+    def _meet(self, frame: Frame, row: int) -> bool:
         self._push_all(self.exchange.on_row(frame, row))
-        self._count(frame, row, row + 1)
-        self._route(self.desk.speak(frame, row, self.seq))
+        return False
 
     def _finish(self) -> None:
         """What is under way stays so: the journal ends with the last row."""

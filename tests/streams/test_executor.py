@@ -53,7 +53,7 @@ class Topics:
             self.fills += self.book.release(due + self.rng.randrange(10**9))
         if self.book.starved:
             self.read["journal"], self.book.reread_from = self.book.reread_from or 0, None
-        if faults and self.rng.random() < 0.1:
+        if faults and self.rng.random() < 0.1 and self.book.seq:
             self.states.append(self.book.saved(Offsets(**self.read, fills=len(self.fills))))
         if faults and self.rng.random() < 0.08:
             self.start()

@@ -20,14 +20,14 @@ HEADER = "ts,open,high,low,close,volume\n"
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ("nan,12,9,11,5", "open is not a finite number above zero"),
+        ("nan,12,9,11,5", "open is not a price between 1e-18 and 1e12"),
         ("10,inf,9,11,5", "high is missing or cannot be read"),
-        ("10,12,0,11,5", "low is not a finite number above zero"),
-        ("10,12,-9,11,5", "low is not a finite number above zero"),
+        ("10,12,0,11,5", "low is not a price between 1e-18 and 1e12"),
+        ("10,12,-9,11,5", "low is not a price between 1e-18 and 1e12"),
         ("10,9,12,11,5", "high is below low"),
         ("13,12,9,11,5", "open lies outside low to high"),
         ("10,12,9,8,5", "close lies outside low to high"),
-        ("10,12,9,11,-1", "volume is not a finite number of zero or more"),
+        ("10,12,9,11,-1", "volume is not a size between 0 and 1e18"),
         ("10,12,9,,5", "close is missing or cannot be read"),
         ("10,12,9,up,5", "close is missing or cannot be read"),
     ],

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import starmap
 from typing import Any, Protocol
 
 import msgspec
@@ -119,7 +118,7 @@ class Desk:
         notes = np.zeros((MAX_NOTES, len(Note._fields)), np.int64)
         self._room = notes, np.zeros((MAX_NOTES, count)), np.zeros((MAX_NOTES, count), np.int64)
         self.notes = self._noted(0)
-        """Ticks that the last scan took between rows."""
+        """Ticks that the last scan took between rows; the next one writes over the arrays."""
         self.has_asked = False
         """Whether some of them put questions."""
         self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
@@ -170,13 +169,13 @@ class Desk:
         self.features.name_last(frame, lo, stop)
         if noted or self.notes.ticks:
             self.notes = self._noted(noted)
-            self.has_asked = any(tick.bits & ASKED for tick in self.notes.ticks)
+            self.has_asked = self._folds and any(tick.bits & ASKED for tick in self.notes.ticks)
         return stop
 
     def _noted(self, count: int) -> Notes:
-        """Copy the first notes."""
+        """Read the first notes."""
         ticks, prices, seen_at = self._room
-        return Notes(list(starmap(Note, ticks[:count].tolist())), prices[:count].copy(), seen_at[:count].copy())
+        return Notes(list(map(Note._make, ticks[:count].tolist())), prices[:count], seen_at[:count])
 
     def mark(self, entries: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
         """Take the ticks of the last scan that mark, as entries of the journal; give what the book is worth at each.
@@ -283,8 +282,10 @@ class Desk:
     def _remember(self, event_id: str) -> None:
         self._seen[event_id] = self._entries
         self._entries += 1
-        if len(self._seen) > MAX_SEEN or self._stretches:
+        if self._stretches:
             self._forget_old()
+        elif len(self._seen) > MAX_SEEN:
+            self._seen.popitem(last=False)
 
     def _forget_old(self) -> None:
         oldest = self._entries - MAX_SEEN

@@ -48,9 +48,9 @@ NUMBERS = {
         BarClosed.interval_ns SentimentMeasured.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms""",
     "not negative": """
         TweetPosted.followers TweetPosted.retweets SentimentMeasured.tweets SentimentMeasured.news
-        VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.latency_ms VerdictFailed.latency_ms ConsensusReached.agree ConsensusReached.of
-        RegimeAssessed.volatility PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count
-        JournalProcessed.orders JournalProcessed.requests""",
+        VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.latency_ms VerdictFailed.latency_ms
+        ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility PricePart.atr PricePart.volatility
+        PricePart.bars PricePart.text_count JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint

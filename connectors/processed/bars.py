@@ -11,6 +11,7 @@ from math import fsum
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,16 +46,16 @@ def bars_of(trades: pa.Table, interval_ns: int) -> Built:
     key = pc.index_in(trades["key"].cast(pa.string()), names).to_numpy()
     columns = {name: trades[name].to_numpy() for name in TRADE_COLUMNS[1:]}
     number, occurred, observed = columns["number"], columns["occurred_at"], columns["observed_at"]
-    opened = occurred - occurred % interval_ns
     first = np.lexsort((occurred, observed, number, key))
     once = np.ones(len(first), bool)
     once[1:] = (np.diff(key[first]) != 0) | (np.diff(number[first]) != 0)
     kept = first[once]
-    in_time = observed[kept] < opened[kept] + interval_ns + LATENESS_NS
-    late, kept = int(len(kept) - in_time.sum()), kept[in_time]
+    late = is_late(occurred[kept], observed[kept], interval_ns)
+    kept = kept[~late]
+    opened = occurred - occurred % interval_ns
     kept = kept[np.lexsort((number[kept], occurred[kept], key[kept], opened[kept]))]
     if not len(kept):
-        return Built(SCHEMAS["bars"].empty_table(), late)
+        return Built(SCHEMAS["bars"].empty_table(), int(late.sum()))
     starts = np.flatnonzero(np.diff(opened[kept], prepend=-1) | np.diff(key[kept], prepend=-1))
     ends = np.append(starts[1:], len(kept))
     price, size = columns["price"][kept], columns["size"][kept].tolist()
@@ -71,7 +72,15 @@ def bars_of(trades: pa.Table, interval_ns: int) -> Built:
         "volume": [fsum(size[lo:hi]) for lo, hi in zip(starts.tolist(), ends.tolist(), strict=True)],
         "interval_ns": np.full(len(starts), interval_ns),
     }
-    return Built(pa.table(bars, schema=SCHEMAS["bars"]), late)
+    return Built(pa.table(bars, schema=SCHEMAS["bars"]), int(late.sum()))
+
+
+def is_late(
+    occurred_at: npt.NDArray[np.int64], observed_at: npt.NDArray[np.int64], interval_ns: int
+) -> npt.NDArray[np.bool_]:
+    """Tell of trades which were observed too late for their bar."""
+    waits_until = occurred_at - occurred_at % interval_ns + interval_ns + LATENESS_NS
+    return observed_at >= waits_until
 
 
 def bar_events(bars: pa.Table) -> Iterator[BarClosed]:

@@ -37,7 +37,7 @@ TEXT_COLUMNS = pa.schema(
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
-        ("key", pa.string()),
+        ("key", pa.dictionary(pa.int32(), pa.string())),
         ("occurred_at", pa.int64()),
         ("observed_at", pa.int64()),
         ("lexicon", pa.string()),

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from cli import conformance, control, demo, importing, letters, live, new, replay, schema, sql, status, sweep
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -31,6 +31,7 @@ sweep.register(app)
 importing.register(app)
 new.register(app)
 schema.register(app)
+sql.register(app)
 live.register(app)
 status.register(app)
 control.register(app)

@@ -14,7 +14,8 @@ from random import Random
 
 from confluent_kafka import Message, Producer
 
-from connectors.lake.manifests import manifests_of
+from connectors.lake.layout import chain_folder
+from connectors.lake.links import Manifest, read_link
 from connectors.lake.records import Kept, records_of
 from connectors.store import Store, open_store
 from schemas.base import NS_PER_MS, Event, market_id
@@ -103,6 +104,11 @@ def kept(message: Message) -> Kept:
 
 def on_kafka(kafka: Kafka, topic: str, partition: int) -> list[Kept]:
     return [kept(each) for each in read_back(kafka, topic, partition, bounds(kafka, topic, partition)[0])]
+
+
+def manifests_of(store: Store, topic: str, partition: int) -> list[Manifest]:
+    keys = [each.key for each in store.list(chain_folder(topic, partition)) if each.key.endswith(".json")]
+    return [read_link(store, key, store.get(key) or b"", Manifest) for key in keys]
 
 
 def in_lake(store: Store, topic: str, partition: int) -> list[Kept]:

@@ -17,6 +17,7 @@ from confluent_kafka import Message, Producer
 from connectors.lake.layout import chain_folder
 from connectors.lake.links import Manifest, read_link
 from connectors.lake.records import Kept, records_of
+from connectors.lake.verify import verify
 from connectors.store import Store, open_store
 from schemas.base import NS_PER_MS, Event, market_id
 from schemas.codec import encode
@@ -143,13 +144,51 @@ def await_(what: str, done: Callable[[], bool], timeout_s: float = 60.0) -> None
 
 
 def assert_same(kafka: Kafka, where: str) -> int:
-    """See that the lake holds each record of every topic once and as it stands; give how many."""
+    """See that the lake is whole, and holds each record of every topic once and as it stands; give how many."""
     store, count = open_store(where), 0
+    faults = verify(store, deep=True).faults
+    assert not faults, "; ".join(map(str, faults[:5]))
     for (topic, partition), (low, high) in bounds_of(kafka, PLACES).items():
         source = list(map(kept, read_back(kafka, topic, partition, low, high))) if high > low else []
         assert in_lake(store, topic, partition) == source, f"{topic}/{partition}"
         count += len(source)
     return count
+
+
+def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) -> int:
+    """Archive what is told meanwhile, and kill the archiver at random moments of its work; give the records there.
+
+    Half of the moments are after its next segment has begun, the others whenever. At the end all is in the lake, as it
+    stands on Kafka.
+    """
+    teller, store = Teller(kafka, rng), open_store(lake)
+
+    def start() -> subprocess.Popen[bytes]:
+        return start_archiver(kafka, lake, log, "--every", "0.1", "--worker", "archiver")
+
+    for n in range(kills):
+        worker = start()
+        teller.ticks(500)
+        teller.oddities()
+        teller.transactions(count=2)
+        if n % 2:
+            seen = {each.key for each in store.list("manifests/")}
+            await_("a segment begins", lambda seen=seen: any(each.key not in seen for each in store.list("manifests/")))
+            time.sleep(rng.expovariate(20))
+        else:
+            time.sleep(rng.uniform(0.5, 3.0))
+        assert worker.poll() is None, log.read_text()[-2000:]
+        worker.kill()
+        worker.wait()
+    worker = start()
+    try:
+        await_("the rest is archived", lambda: not behind(kafka, lake))
+        worker.terminate()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    return assert_same(kafka, lake)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from random import Random
 
@@ -10,10 +9,21 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors.store import FolderStore
+from connectors.store import FolderStore, open_store
 from streams.admin import create_topics, delete_topics
 from streams.kafka import Kafka
-from tests.integration.lakes import Teller, archiving, assert_same, await_, behind, in_lake, on_kafka, start_archiver
+from tests.faultproxy import Fault, FaultProxy
+from tests.integration.lakes import (
+    Teller,
+    archiving,
+    assert_same,
+    await_,
+    behind,
+    in_lake,
+    kill_at_random,
+    on_kafka,
+    start_archiver,
+)
 
 
 def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> None:
@@ -30,24 +40,34 @@ def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> 
     assert assert_same(kafka, str(tmp_path)) > 2_500
 
 
-def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path) -> None:
-    rng = Random(7)
+def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path, s3_lake: str) -> None:
+    assert kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), kills=4) > 2_000
+
+
+FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")
+
+
+def test_a_bad_network_loses_and_doubles_nothing(
+    kafka: Kafka, s3_lake: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Random(11)
     teller = Teller(kafka, rng)
-    lake = str(tmp_path / "lake")
-    options = ("--every", "0.1", "--worker", "archiver")
-    for _ in range(3):
-        worker = start_archiver(kafka, lake, tmp_path / "log", *options)
-        end = time.monotonic() + rng.uniform(2.0, 5.0)
-        while time.monotonic() < end:
-            teller.ticks(200)
-            teller.oddities()
-        worker.kill()
-        worker.wait()
-    last = start_archiver(kafka, lake, tmp_path / "log", *options)
-    await_("the rest is archived", lambda: not behind(kafka, lake))
-    last.terminate()
-    assert last.wait(30) == 0
-    assert assert_same(kafka, lake) > 1_000
+    with FaultProxy(s3_server, lambda _method, _path: rng.choice(FAULTS) if rng.random() < 0.25 else "") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        with archiving(kafka, open_store(s3_lake)):
+            for _ in range(5):
+                teller.ticks(100)
+                teller.oddities()
+                teller.transactions()
+            proxy.fault = lambda _method, _path: "503"  # for long enough that the client gives up
+            told = len(proxy.requests)
+            teller.ticks(100)
+            await_("it tries", lambda: len(proxy.requests) > told + 20)
+            proxy.fault = lambda _method, _path: rng.choice(FAULTS) if rng.random() < 0.25 else ""
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)  # for the reader
+            await_("all is archived", lambda: not behind(kafka, s3_lake), 120)
+    assert {request.fault for request in proxy.requests} >= set(FAULTS)
+    assert assert_same(kafka, s3_lake) > 600
 
 
 def test_another_archiver_takes_over_from_one_that_dies(kafka: Kafka, tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ class _Reader:
             self._wrong("its offsets and rows cannot be", link.segment)
         if before is None:
             if manifest.previous:
-                self._wrong(f"the segments before {manifest.first:,} are missing", link.segment)
+                self._wrong("is missing", f"{self._found.name} […, {manifest.first:,})")
             return
         reached = before.manifest.next
         if manifest.first > reached:
@@ -224,13 +224,13 @@ class _Reader:
     def _check_head(self, plans: Sequence[str]) -> None:
         """Hold the newest end to the head, which is one segment behind only while a commit is under way."""
         links = self._found.links
-        starts = {link.manifest.first for link in links[-1:]}
+        starts = [link.manifest.first for link in links]
         under_way = False
         for key in plans:
             first = int(key[-25:-5]) if key[-25:-5].isdecimal() else -1
             self._read(key, Plan)
-            if first in starts:
-                under_way = True
+            if first in starts:  # left by a crash behind the manifest, and of no more use
+                under_way |= first == starts[-1]
             elif not links or first == links[-1].manifest.next:
                 self._found.planned.add(first)
             else:

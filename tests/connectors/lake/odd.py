@@ -29,7 +29,9 @@ _ids = st.one_of(
     st.integers(0, 2**63 - 1).map(lambda number: f"BTC/USDT@binance/quote/{number}"),
     _names,
 )
-_stamped = st.one_of(st.just({}), st.just({"book": "btc", "seq": 7}), st.just({"cause": "why"}))
+_stamped: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}), st.just({"book": "btc", "seq": 7}), st.just({"cause": "why"})
+)
 
 
 @st.composite
@@ -53,7 +55,9 @@ def _trades(draw: st.DrawFn) -> Event:
 @st.composite
 def _quotes(draw: st.DrawFn) -> Event:
     bid, ask = sorted([draw(_prices), draw(_prices)])
-    sizes = {name: draw(st.one_of(st.just(0.0), st.just(-0.0), _sizes)) for name in ("bid_size", "ask_size")}
+    sizes: dict[str, Any] = {
+        name: draw(st.one_of(st.just(0.0), st.just(-0.0), _sizes)) for name in ("bid_size", "ask_size")
+    }
     return QuoteTicked(**draw(_envelope("quote")), bid=bid, ask=ask, **sizes)
 
 
@@ -76,7 +80,7 @@ def _bars(draw: st.DrawFn) -> Event:
 def _texts(draw: st.DrawFn) -> Event:
     said = draw(_names)
     if draw(st.booleans()):
-        counts = {"followers": draw(st.integers(0, 2**63 - 1)), "is_retweet": draw(st.booleans())}
+        counts: dict[str, Any] = {"followers": draw(st.integers(0, 2**63 - 1)), "is_retweet": draw(st.booleans())}
         return TweetPosted(**draw(_envelope("tweet")), author=said, text=f"{said}\n\té", **counts)
     return NewsPublished(**draw(_envelope("news")), source="", title=said, text=draw(st.sampled_from(["", said])))
 

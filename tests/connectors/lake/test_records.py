@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,8 @@ from schemas.codec import decode, encode
 from schemas.errors import RefusedError
 from schemas.market import TradeTicked
 from schemas.topics import TOPIC_OF
-from schemas.wire import headers_of, key_of
+from schemas.wire import key_of
+from tests.connectors.lake.lakes import ours
 from tests.connectors.lake.odd import START_NS, records
 
 TOPICS = ("ticks", "bars", "tweets", "news", "control", "journal")
@@ -76,7 +78,7 @@ def event_of(topic: str, record: Kept) -> object:
 @given(st.lists(st.sampled_from(["offset", "timestamp_ms", "timestamp_type", "key", "headers", "value"]), min_size=1))
 def test_each_part_of_a_record_is_digested(parts: list[str]) -> None:
     record = Kept(1, 2, 1, b"", (), b"")
-    changed = {
+    changed: dict[str, Any] = {
         "offset": 3,
         "timestamp_ms": 9,
         "timestamp_type": 2,
@@ -101,7 +103,7 @@ def test_a_clean_tick_stores_nothing_twice(tmp_path: Path) -> None:
         price=1.0,
         size=2.0,
     )
-    record = Kept(0, 1, 1, key_of(event), tuple(headers_of(event)), encode(event))
+    record = Kept(0, 1, 1, key_of(event), ours(event), encode(event))
     store = store_in(tmp_path)
     manifest = Chain(store, "ticks", 0).commit(0, 1, [record])
     table = pq.read_table(Path(store.where) / manifest.files[0].name)

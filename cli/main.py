@@ -8,7 +8,22 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, sql, status, sweep
+from cli import (
+    building,
+    conformance,
+    control,
+    demo,
+    importing,
+    lake,
+    letters,
+    live,
+    new,
+    replay,
+    schema,
+    sql,
+    status,
+    sweep,
+)
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -37,6 +52,8 @@ status.register(app)
 control.register(app)
 letters.register(app)
 conformance.register(app)
+lake.register(app)
+building.register(app)
 
 
 def run() -> None:

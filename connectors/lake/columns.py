@@ -78,16 +78,14 @@ def _numbered(events: Sequence[Event], marks: Iterable[str]) -> tuple[list[int],
     """Give each event's number, and whether its id is made of it; else the number is a digest of the id."""
     numbers, exact = [], []
     for event, mark in zip(events, marks, strict=True):
-        id_, key = event.id, event.key
-        tail = id_[len(key) + len(mark) + 2 :]
-        if tail.isdecimal() and tail.isascii() and f"{key}/{mark}/{tail}" == id_:
-            number = int(tail)
-            if number <= _INT64_MAX and (tail[0] != "0" or tail == "0"):
-                numbers.append(number)
-                exact.append(_bare(event))
-                continue
-        numbers.append(int.from_bytes(blake2b(id_.encode(), digest_size=8).digest()) >> 1)
-        exact.append(False)
+        id_ = event.id
+        try:
+            number = int(id_[id_.rfind("/") + 1 :])
+        except ValueError:
+            number = _INT64_MAX + 1
+        same = -_INT64_MAX <= number <= _INT64_MAX and f"{event.key}/{mark}/{number}" == id_
+        numbers.append(number if same else int.from_bytes(blake2b(id_.encode(), digest_size=8).digest()) >> 1)
+        exact.append(same and _bare(event))
     return numbers, exact
 
 

@@ -106,14 +106,17 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES` that say where records stood, and what of them is null."""
     offsets, timestamps, types, keys, _, values = zip(*records, strict=True)
+    nulls = [0] * len(records)
+    if None in keys or None in values:
+        nulls = [
+            NULL_KEY * (key is None) + NULL_VALUE * (value is None) for key, value in zip(keys, values, strict=True)
+        ]
     return {
         "partition": [partition] * len(records),
         "offset": offsets,
         "timestamp_ms": timestamps,
         "timestamp_type": types,
-        "nulls": [
-            NULL_KEY * (key is None) + NULL_VALUE * (value is None) for key, value in zip(keys, values, strict=True)
-        ],
+        "nulls": nulls,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, reduce
-from operator import itemgetter, or_
+from operator import and_, itemgetter, or_
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -53,10 +53,10 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RefusedE
 
 
 class _Read(NamedTuple):
-    """What a record's value says."""
+    """What values say: the event of each, None where it is none, and whether it is the event's canonical encoding."""
 
-    event: Event | None
-    canonical: bool
+    events: list[Event | None]
+    canonical: list[bool]
 
 
 def files_of(topic: str, partition: int, first: int, records: Sequence[Kept]) -> list[DataFile]:
@@ -134,38 +134,43 @@ def _kept(kind: str, table: pa.Table) -> Iterator[Kept]:
 
 def _event_files(topic: str, partition: int, first: int, records: Sequence[Kept]) -> Iterator[DataFile]:
     read = _read_all(topic, [record.value for record in records])
-    places: dict[str, list[int]] = {}
-    for place, (event, _) in enumerate(read):
-        kind = REFUSED if event is None else kind_of(type(event), topic)
-        places.setdefault(kind, []).append(place)
-    for kind, found in places.items():
-        some = [records[place] for place in found]
+    kinds = [REFUSED if event is None else kind_of(type(event), topic) for event in read.events]
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, each in enumerate(kinds) if each == kind]
+        some = [records[place] for place in places]
+        name = name_of(kind, partition, first)
         if kind == REFUSED:
-            yield from by_stamp(f"raw/{topic}", name_of(kind, partition, first), as_they_are(partition, some))
-        else:
-            table = _events(kind, partition, some, [read[place] for place in found])
-            yield from by_hour(f"raw/{topic}", name_of(kind, partition, first), table, table["observed_at"].to_numpy())
+            yield from by_stamp(f"raw/{topic}", name, as_they_are(partition, some))
+            continue
+        events = [read.events[place] for place in places]
+        table = _events(kind, partition, some, events, [read.canonical[place] for place in places])
+        yield from by_hour(f"raw/{topic}", name, table, table["observed_at"].to_numpy())
 
 
-def _read_all(topic: str, values: Sequence[bytes | None]) -> list[_Read]:
-    found: list[_Read] = []
+def _read_all(topic: str, values: Sequence[bytes | None]) -> _Read:
+    found = _Read([], [])
     for lo in range(0, len(values), _READ_AT_ONCE):
         some = values[lo : lo + _READ_AT_ONCE]
-        found += _read_canonical(topic, some) or [_read(topic, value) for value in some]
+        read = _read_canonical(topic, some) or _read_each(topic, some)
+        found.events.extend(read.events)
+        found.canonical.extend(read.canonical)
     return found
 
 
-def _read_canonical(topic: str, values: Sequence[bytes | None]) -> list[_Read] | None:
-    """Read values that are all canonical events of the topic's; None where one is not. A third of `_read`'s time."""
+def _read_canonical(topic: str, values: Sequence[bytes | None]) -> _Read | None:
+    """Read values that are all canonical events of the topic's; None where one is not. A third of `_read_each`'s time.
+
+    Canonical JSON holds no line break, so the lines of all are equal only if each of them is.
+    """
     decoder = _decoder(topic)
     try:
         events = [decoder.decode(value) for value in values]  # type: ignore[arg-type]  # null is caught below
     except _UNREADABLE:
         return None
-    joined = encode_lines(events)
-    if joined != b"\n".join([*values, b""]):  # type: ignore[list-item]  # as above
+    lines = encode_lines(events)
+    if lines != b"\n".join([*values, b""]):  # type: ignore[list-item]  # as above
         return None
-    printable = joined.isascii() and b"\\" not in joined and b"\x7f" not in joined
+    printable = lines.isascii() and b"\\" not in lines and b"\x7f" not in lines
     try:
         for event in events:
             check_read(event, printable=printable)
@@ -173,17 +178,21 @@ def _read_canonical(topic: str, values: Sequence[bytes | None]) -> list[_Read] |
                 return None
     except RefusedError:
         return None
-    return [_Read(event, canonical=True) for event in events]
+    return _Read([*events], [True] * len(events))
 
 
-def _read(topic: str, value: bytes | None) -> _Read:
-    try:
-        event = decode(value or b"")
-    except RefusedError:
-        return _Read(None, canonical=False)
-    if type(event) not in _OF_TOPIC[topic]:
-        return _Read(None, canonical=False)
-    return _Read(event, canonical=encode(event) == value)
+def _read_each(topic: str, values: Sequence[bytes | None]) -> _Read:
+    found = _Read([], [])
+    for value in values:
+        try:
+            event: Event | None = decode(value or b"")
+        except RefusedError:
+            event = None
+        if type(event) not in _OF_TOPIC[topic]:
+            event = None
+        found.events.append(event)
+        found.canonical.append(event is not None and encode(event) == value)
+    return found
 
 
 @cache
@@ -192,9 +201,10 @@ def _decoder(topic: str) -> msgspec.json.Decoder[Event]:
     return msgspec.json.Decoder(union)
 
 
-def _events(kind: str, partition: int, records: Sequence[Kept], read: Sequence[_Read]) -> pa.Table:
+def _events(
+    kind: str, partition: int, records: Sequence[Kept], events: Sequence[Any], canonical: Sequence[bool]
+) -> pa.Table:
     """Lay events of one kind out, sorted by time, then number or id."""
-    events: list[Any] = [event for event, _ in read]
     form = form_of(kind)
     if form is None:
         columns: Mapping[str, Sequence[Any]] = {**envelope(events), "event": [record.value for record in records]}
@@ -202,7 +212,7 @@ def _events(kind: str, partition: int, records: Sequence[Kept], read: Sequence[_
     else:
         columns, made = form.lay(events)
         schema = form.schema
-        exact = [canonical and same for (_, canonical), same in zip(read, made, strict=True)]
+        exact = list(map(and_, canonical, made))
     table = table_of({**columns, **_places(partition, records, events, exact)}, pa.schema([*schema, *PLACES]))
     second = "number" if "number" in schema.names else "id"
     return table.sort_by([(name, "ascending") for name in ("observed_at", second, "offset")])
@@ -212,19 +222,11 @@ def _places(
     partition: int, records: Sequence[Kept], events: Sequence[Event], exact: Sequence[bool]
 ) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES`. Key and headers of an event that its columns do not give back are spelt out."""
-    keys: list[bytes | None] = []
-    headers: list[bytes | None] = []
-    values: list[bytes | None] = []
-    for record, event, same in zip(records, events, exact, strict=True):
-        given = record.headers
-        if same:
-            keys.append(None if record.key == key_of(event) else record.key)
-            headers.append(None if given and given == _headers(event) else packed(given))
-            values.append(None)
-        else:
-            keys.append(record.key)
-            headers.append(packed(given))
-            values.append(record.value)
+    keys, headers, values = [], [], []
+    for (_, _, _, key, given, value), event, same in zip(records, events, exact, strict=True):
+        keys.append(None if same and key == key_of(event) else key)
+        headers.append(None if same and given and given == _headers(event) else packed(given))
+        values.append(None if same else value)
     return stood(partition, records) | {"record_key": keys, "headers": headers, "value": values}
 
 

@@ -58,6 +58,12 @@ VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"],
 VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
 EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
 UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
+ARCHIVED = Total("quorum_archived_records", "Records in the lake's new segments.", ["topic"], registry=REGISTRY)
+ARCHIVED_BYTES = Total("quorum_archived_bytes", "Bytes of their files.", ["topic"], registry=REGISTRY)
+SEGMENTS = Total("quorum_archived_segments", "Segments added to the lake.", ["topic"], registry=REGISTRY)
+UNARCHIVED_S = Gauge(
+    "quorum_unarchived_age_seconds", "Since the oldest record not archived was written.", ["topic"], registry=REGISTRY
+)
 RESTARTS = Total("quorum_part_restarts", "Parts of the worker that were started anew.", ["part"], registry=REGISTRY)
 
 REASONS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -174,6 +180,25 @@ class DeskMeter:
         self._said.clear()
         self._orders.clear()
         self._urgent.clear()
+
+
+class ArchiverMeter:
+    """What the archiver of this process did."""
+
+    def archived(self, topic: str, rows: int, file_bytes: int) -> None:
+        """Count a segment that stands in the lake."""
+        ARCHIVED.labels(topic).inc(rows)
+        ARCHIVED_BYTES.labels(topic).inc(file_bytes)
+        SEGMENTS.labels(topic).inc()
+
+    def oldest(self, ages_ms: Mapping[str, int]) -> None:
+        """Show of each topic how long its oldest record has waited; 0 where all are archived."""
+        for topic, age_ms in ages_ms.items():
+            UNARCHIVED_S.labels(topic).set(age_ms / 1000)
+
+    def forget(self, topics: Iterable[str]) -> None:
+        """Take away the gauges of topics that have left this worker."""
+        _remove(UNARCHIVED_S, set(topics))
 
 
 def show_book(host: BookHost) -> None:

@@ -14,8 +14,8 @@ from schemas.errors import StoreError
 INTERRUPTED = 130
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the lake's own; `app` has those already."""
+def register() -> None:
+    """Add the commands to those of the lake."""
     commands.command("build")(build)
     commands.command("ddl")(ddl)
 

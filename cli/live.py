@@ -92,9 +92,9 @@ def worker(
 
     Example: quorum worker bars --from earliest
     """
-    if role in ("bars", "sentiment"):
+    if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
-            raise QuorumError(f"{role} needs no books, no lake and no topics: quorum worker {role}")
+            raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")
         _run([], (), name or role, port, host, start, role)
         return
     if role == "archiver":

@@ -53,7 +53,7 @@ control.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
-building.register(app)
+building.register()
 
 
 def run() -> None:

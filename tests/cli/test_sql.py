@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
-import subprocess
-import sys
-import time
 from io import StringIO
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from connectors.processed.build import build
+from connectors.query import database
 from connectors.query.worked import WORKED
 from connectors.store import open_store
-from tests.cli.commands import ROOT, SESSION, quorum, refusal
+from tests.cli.commands import SESSION, quorum, refusal
 from tests.connectors.processed.lakes import write_lake
 from tests.connectors.processed.test_build import EVENTS, contents
 
@@ -85,16 +86,18 @@ def test_bad_input_gets_one_sentence(args: tuple[str, ...], reason: str) -> None
     assert reason in refusal("sql", *args)
 
 
-def test_an_interrupt_ends_a_query() -> None:
-    command = [sys.executable, "-m", "cli", "sql", SLOW, "--run", str(SESSION)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(3.0)
-        process.send_signal(signal.SIGINT)
-        try:
-            _, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert (process.returncode, err) == (130, "quorum: interrupted\n")
+def test_an_interrupt_ends_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which never would end by itself; the signal comes as soon as it is run."""
+    wait = database._patiently
+
+    def interrupted(connection: Any, call: Any, *args: object) -> Any:
+        if call.__name__ == "execute":
+            Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return wait(connection, call, *args)
+
+    monkeypatch.setattr(database, "_patiently", interrupted)
+    ended = quorum("sql", SLOW, "--run", SESSION)
+    assert (ended.code, ended.out, ended.err) == (130, "", "quorum: interrupted\n")
 
 
 def test_a_lake_is_built_and_asked(tmp_path: Path) -> None:

@@ -135,3 +135,9 @@ def test_the_ddl_names_the_lake() -> None:
     assert ended.out.startswith("CREATE DATABASE IF NOT EXISTS `desk`;")
     assert "LOCATION 's3://bucket/lake/raw/ticks/'" in ended.out
     assert "Athena reads from a bucket" in refusal("lake", "ddl", "somewhere")
+
+
+@pytest.mark.parametrize("extra", [("book.yaml",), ("--lake", "somewhere"), ("--topics", "ticks")])
+@pytest.mark.parametrize("role", ["bars", "sentiment"])
+def test_a_role_that_computes_takes_no_books(role: str, extra: tuple[str, ...]) -> None:
+    assert f"{role} takes no books, no --lake and no --topics" in refusal("worker", role, *extra)

@@ -85,6 +85,8 @@ class Breakers(Agent[BreakersState]):
         """Whether drawdown, and daily loss, are tripped already."""
         self.halted = np.zeros(n, np.int64)
         """Whether an instrument is."""
+        self.day_at = NEVER
+        """When the next day begins, if nothing else is due and the book is marked then, so that a scan may begin it."""
         self._flags()
 
     def _flags(self) -> None:
@@ -96,7 +98,7 @@ class Breakers(Agent[BreakersState]):
     def restore(self, data: bytes) -> None:
         """Put back the state, and the flags that follow from it."""
         super().restore(data)
-        self._flags()
+        self._settle()
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """The clock, closed trades, votes, and the operator who resets."""
@@ -158,6 +160,11 @@ class Breakers(Agent[BreakersState]):
                 del state.halted[k]
                 key = self.book.instruments[k].id
                 yield self.emit(BreakerReset, event, key, rule="flash_move", reason="cooldown")
+        self._settle()
+
+    def begin_day(self, now: int) -> None:
+        """Look ahead to the midnight after `now`; a scan has kept the equity at the one before."""
+        self.state.midnight = _midnight_after(now)
         self._settle()
 
     def on_position_changed(self, event: PositionChanged) -> tuple[Event, ...]:
@@ -225,7 +232,10 @@ class Breakers(Agent[BreakersState]):
         state = self.state
         self._flags()
         times = [until for until in (*state.tripped.values(), *state.halted.values()) if until]
-        if self.book.breakers.max_daily_loss_pct is not None:
+        is_marked = NS_PER_DAY % (self.book.mark_every_min * NS_PER_MIN) == 0
+        is_watched = self.book.breakers.max_daily_loss_pct is not None
+        self.day_at = state.midnight if is_watched and is_marked and not times else NEVER
+        if is_watched:
             times.append(state.midnight)
         state.due = min(times, default=NEVER)
 

@@ -6,7 +6,7 @@ the clock anyway. HOLD predicts nothing. No agent decides by these numbers; they
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush, heapreplace
 from itertools import chain
 from typing import NamedTuple
@@ -50,8 +50,8 @@ class Told(NamedTuple):
     """An entry of the journal or a vote, with what the market was then, by instrument."""
 
     event: Event
-    prices: Sequence[float] | Floats
-    seen_at: Sequence[int] | Ints
+    prices: Floats
+    seen_at: Ints
     """When the last market event was observed."""
 
 
@@ -87,11 +87,11 @@ class Outcomes(Agent[OutcomesState]):
 
     def on_verdict_given(self, event: VerdictGiven) -> Iterable[Event]:
         """Note what a model predicts, late or not; without a horizon of its own it has that of the vote."""
-        return self._hear(event)
+        return self._hear(event) if event.action != "HOLD" else ()
 
     def on_consensus_reached(self, event: ConsensusReached) -> Iterable[Event]:
         """Note what the vote predicts for as long as it is the bias."""
-        return self._hear(event)
+        return self._hear(event) if event.action != "HOLD" else ()
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
         """Measure what is over; where the instrument has not traded since, wait for the next boundary."""
@@ -124,20 +124,20 @@ class Outcomes(Agent[OutcomesState]):
 
     def _hear(self, event: Event) -> Iterable[Event]:
         market = self._features.state
-        prices, seen_at = market.rows[:, f.PRICE], market.seen[:, f.SEEN_AT]
+        told = Told(event, market.rows[:, f.PRICE], market.seen[:, f.SEEN_AT])
         if not self._owed:
-            return self._take(Told(event, prices, seen_at))
-        self.owe((Told(event, prices.tolist(), seen_at.tolist()),))
+            return self._take(told)
+        self.owe((Told(event, told.prices.copy(), told.seen_at.copy()),))
         return ()
 
     def _take(self, told: Told) -> list[Event]:
         """Take what is told into the state; give what it measures."""
         event = told.event
-        if isinstance(event, ClockTicked):
+        if type(event) is ClockTicked:
             return [self._measure(event, prediction, told.prices) for prediction in self._over(event.observed_at, told)]
-        if isinstance(event, ConsensusReached):
+        if type(event) is ConsensusReached:
             self._note(event, "consensus", self._bias_ns, told)
-        elif isinstance(event, VerdictGiven):
+        elif type(event) is VerdictGiven:
             horizon_ns = event.horizon_ms * NS_PER_MS if event.horizon_ms is not None else self._bias_ns
             self._note(event, event.model, horizon_ns, told)
         return []
@@ -145,7 +145,7 @@ class Outcomes(Agent[OutcomesState]):
     def _note(self, event: VerdictGiven | ConsensusReached, model: str, horizon_ns: int, told: Told) -> None:
         state = self.state
         index = self.index_of.get(event.instrument)
-        if event.action == "HOLD" or index is None or not told.seen_at[index]:
+        if event.action == "HOLD" or index is None or not told.seen_at.item(index):
             return
         prediction = Prediction(
             until=self._boundary(event.observed_at + min(horizon_ns, MAX_HORIZON_NS)),
@@ -156,7 +156,7 @@ class Outcomes(Agent[OutcomesState]):
             action=event.action,
             confidence=event.confidence,
             made_at=event.observed_at,
-            price=float(told.prices[index]),
+            price=told.prices.item(index),
         )
         heappush(state.open, prediction)
         state.noted += 1
@@ -168,7 +168,7 @@ class Outcomes(Agent[OutcomesState]):
         over: list[Prediction] = []
         while state.open and state.open[0].until <= now:
             prediction = state.open[0]
-            if told.seen_at[prediction.index] > prediction.made_at:
+            if told.seen_at.item(prediction.index) > prediction.made_at:
                 over.append(heappop(state.open))
             else:
                 prediction.until = self._boundary(now + 1)
@@ -177,9 +177,9 @@ class Outcomes(Agent[OutcomesState]):
         over.sort(key=lambda prediction: prediction.number)
         return over
 
-    def _measure(self, cause: ClockTicked, prediction: Prediction, prices: Sequence[float] | Floats) -> OutcomeMeasured:
+    def _measure(self, cause: ClockTicked, prediction: Prediction, prices: Floats) -> OutcomeMeasured:
         key = self.book.instruments[prediction.index].id
-        now = float(prices[prediction.index])
+        now = prices.item(prediction.index)
         measured = OutcomeMeasured(
             id="",
             key=key,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import starmap
 from typing import Any, Protocol
 
 import msgspec
@@ -95,7 +94,9 @@ class Desk:
                 self._routes.setdefault(kind, []).append(handler)
                 self._owners[handler] = agent.name
         self._timed = tuple(
-            agent for agent in self.agents if ClockTicked in agent.handlers() and agent is not self.portfolio
+            agent
+            for agent in self.agents
+            if ClockTicked in agent.handlers() and agent not in (self.portfolio, self.breakers)
         )
         self._folds = False
         """Whether there are recorded questions; the scan then looks after the ticks of those who ask and go by it."""
@@ -119,7 +120,7 @@ class Desk:
         notes = np.zeros((MAX_NOTES, len(Note._fields)), np.int64)
         self._room = notes, np.zeros((MAX_NOTES, count)), np.zeros((MAX_NOTES, count), np.int64)
         self.notes = self._noted(0)
-        """Ticks that the last scan took between rows."""
+        """Ticks that the last scan took between rows; the next one writes over the arrays."""
         self.has_asked = False
         """Whether some of them put questions."""
         self._no_venue = Watch(np.full(count, NEVER), np.full((count, 4), UNBOUNDED))
@@ -146,37 +147,41 @@ class Desk:
         Quiet is a row that no agent answers. Such rows leave the state that speaking to each of them would leave, bit
         for bit; nothing is taken of the row given.
         """
-        return self._scan(frame, lo, hi, NEVER, self._no_venue, NEVER, NEVER)
+        return self._scan(frame, lo, hi, NEVER, self._no_venue, NEVER, NEVER, NEVER)
 
     def scan_and_note(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch) -> int:
         """As `scan`, for a host that has a venue and writes the clock's entries itself.
 
         A row is also not quiet if it is observed at `until` or later, or if the venue may have to do with it. A tick
-        that would do no more than mark the book's worth, or put questions whose answers are known, does not end the
-        scan: it is noted in `notes`, and the host hands those that mark to `mark`, and all of them to `folded` if one
-        asked, before it does anything else. Any other tick ends it: then `tick_is_due`. A scan that has noted
-        MAX_NOTES may end before a quiet row.
+        that would do no more than mark the book's worth, begin a day with that, or put questions whose answers are
+        known, does not end the scan: it is noted in `notes`, and the host hands those that mark to `mark`, and all of
+        them to `folded` if one asked, before it does anything else. Any other tick ends it: then `tick_is_due`. A scan
+        that has noted MAX_NOTES may end before a quiet row.
         """
-        return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due, self._ask_at)
+        return self._scan(frame, lo, hi, until, watch, self.portfolio.state.due, self.breakers.day_at, self._ask_at)
 
-    def _scan(self, frame: Frame, lo: int, hi: int, until: int, watch: Watch, mark_at: int, ask_at: int) -> int:
+    def _scan(
+        self, frame: Frame, lo: int, hi: int, until: int, watch: Watch, mark_at: int, day_at: int, ask_at: int
+    ) -> int:
         answers = self._answers
         if answers.asks.item(self.asked, 0) < ask_at < NEVER:
             self.asked = int(np.searchsorted(answers.asks[:, 0], ask_at))
-        times = lo, hi, until, mark_at, self.portfolio.every, ask_at, self.analysts.every
+        times = lo, hi, until, mark_at, self.portfolio.every, day_at, ask_at, self.analysts.every
         record = self.asked, *self._record, self.strategy.bias_ttl
         arguments = (*self._state_and(frame), *watch, *times, *record, *self._room)
         stop, noted, self.tick_is_due = scan(*arguments)
         self.features.name_last(frame, lo, stop)
         if noted or self.notes.ticks:
             self.notes = self._noted(noted)
-            self.has_asked = any(tick.bits & ASKED for tick in self.notes.ticks)
+            if noted and self.notes.ticks[-1].at >= day_at:
+                self.breakers.begin_day(self.notes.ticks[-1].at)
+            self.has_asked = self._folds and any(tick.bits & ASKED for tick in self.notes.ticks)
         return stop
 
     def _noted(self, count: int) -> Notes:
-        """Copy the first notes."""
+        """Read the first notes."""
         ticks, prices, seen_at = self._room
-        return Notes(list(starmap(Note, ticks[:count].tolist())), prices[:count].copy(), seen_at[:count].copy())
+        return Notes(list(map(Note._make, ticks[:count].tolist())), prices[:count], seen_at[:count])
 
     def mark(self, entries: Sequence[ClockTicked], prices: Sequence[Sequence[float]]) -> list[EquityMarked]:
         """Take the ticks of the last scan that mark, as entries of the journal; give what the book is worth at each.
@@ -283,8 +288,10 @@ class Desk:
     def _remember(self, event_id: str) -> None:
         self._seen[event_id] = self._entries
         self._entries += 1
-        if len(self._seen) > MAX_SEEN or self._stretches:
+        if self._stretches:
             self._forget_old()
+        elif len(self._seen) > MAX_SEEN:
+            self._seen.popitem(last=False)
 
     def _forget_old(self) -> None:
         oldest = self._entries - MAX_SEEN
@@ -337,12 +344,16 @@ class Desk:
             if state.due < due:  # noqa: PLR1730 # `min` would cost more than all the rest
                 due = state.due
         loud, mark = due, self.portfolio.state.due
+        breakers = self.breakers
+        if breakers.state.due < due:
+            due = breakers.state.due
+            loud = due if breakers.day_at == NEVER else loud
         if self._folds:
             due = min(due, self.analysts.state.due, self.strategy.state.due)
             if self._may_fold and self.analysts.state.due > self.analysts.texts_until():
                 self._ask_at = self.analysts.state.due
             else:
-                loud = due
+                loud = min(loud, self.analysts.state.due, self.strategy.state.due)
         self.loud_due = loud
         self.due = due if due < mark else mark  # noqa: FURB136 # see above
 

@@ -11,6 +11,7 @@ from agents.frame import Floats, Ints
 from agents.kernels import inlined, kernel
 from agents.layout import (
     ASKED,
+    DAY_START,
     KEEP,
     MARKED,
     NEW_TARGET,
@@ -44,6 +45,7 @@ from agents.rules import (
     trips,
     voted,
 )
+from schemas.base import NS_PER_DAY
 
 Columns = tuple[Ints, Ints, Ints, Ints, Ints, Floats]
 """Of a frame: kind, instrument, number, occurred_at, observed_at, values."""
@@ -217,27 +219,34 @@ def note(notes: Noted, n: int, row: int, tick: int, bits: int, asked: int, state
 
 
 @inlined
+def begin_day(state: Arrays, cash: float) -> None:
+    """Keep what the book is worth at midnight."""
+    _, _, _, _, _, _, prices, marks, _, _, _, exposures = state
+    marks[DAY_START] = equity_with(0, prices[0], prices, exposures, cash)
+
+
+@inlined
 def take_span(
     frame: Columns,
     state: Arrays,
     cash: float,
     watch: tuple[Ints, Floats],
     span: tuple[int, int, int],
+    every: tuple[int, int],
     mark_at: int,
-    mark_every: int,
+    day_at: int,
     ask_at: int,
-    ask_every: int,
     asked: int,
     record: Record,
     notes: Noted,
 ) -> tuple[int, int, bool]:
     """Take quiet rows of a span, which is a first row, the one after the last, and a time. See `scan`."""
-    lo, hi, until = span
+    (lo, hi, until), (mark_every, ask_every) = span, every
     observed_at, lapses = frame[4], record[4]
     i, noted, is_due = lo, 0, False
     lapse_at = lapses.min() if ask_at < NEVER else NEVER
     while i < hi and observed_at[i] < until:
-        tick = min(mark_at, ask_at)
+        tick = min(mark_at, ask_at)  # a day begins at a mark
         if lapse_at <= tick and lapse_at < observed_at[i]:
             is_due = True
             break
@@ -258,6 +267,9 @@ def take_span(
                 is_due = True
                 break
             asked, ask_at, lapse_at = after, ask_at + ask_every, lapses.min()
+        if day_at == tick:
+            begin_day(state, cash)
+            day_at += NS_PER_DAY
         mark_at = next_mark
         note(notes, noted, i, tick, (MARKED if is_mark else 0) | (ASKED if is_ask else 0), asked, state)
         noted += 1
@@ -292,6 +304,7 @@ def scan(
     until: int,
     mark_at: int,
     mark_every: int,
+    day_at: int,
     ask_at: int,
     ask_every: int,
     asked: int,
@@ -308,16 +321,17 @@ def scan(
     """Take rows from `lo` on into the state while they are quiet: the first row that is not, or `hi`, is given.
 
     Not quiet is a row observed at `until` or later, one that an agent answers, and one that the venue waits for. A
-    tick that comes before a row is noted if it does no more than mark the book's worth, or put questions that the
-    record answers; the number of notes is given. One more than there is room for ends the scan, and so does a tick
-    that does more: then it is said that a tick is due before the row. Where no questions are folded, `ask_at` is
-    NEVER, and only marks are noted.
+    tick that comes before a row is noted if it does no more than mark the book's worth, begin a day with that, or put
+    questions that the record answers; the number of notes is given. One more than there is room for ends the scan,
+    and so does a tick that does more: then it is said that a tick is due before the row. Where no questions are
+    folded, `ask_at` is NEVER; where no day is to begin, `day_at` is.
     """
     frame = kind, instrument, number, occurred_at, observed_at, values
     state = rows, seen, settings, signals, busy, rules, prices, marks, limits, tripped, halted, exposures
     record = asks, recorded, asked_at, asked_price, lapses, bias_ttl
-    watch, span, noted = (wake_at, bounds), (lo, hi, until), (notes, noted_prices, noted_seen_at)
-    return take_span(frame, state, cash, watch, span, mark_at, mark_every, ask_at, ask_every, asked, record, noted)
+    watch, span, room = (wake_at, bounds), (lo, hi, until), (notes, noted_prices, noted_seen_at)
+    every = mark_every, ask_every
+    return take_span(frame, state, cash, watch, span, every, mark_at, day_at, ask_at, asked, record, room)
 
 
 # Besides

@@ -189,11 +189,11 @@ def _measure(workload: Workload, book: Book, out: Path) -> None:
     load = watch.lap()
     whole = replayed(book, frames, out / "whole", nothing)
     again = {"loaded": loaded}
-    folded = {}
+    folded: dict[str, Replay] = {}
     if book.models:
         recorded = RecordedVerdicts.load(out / "whole")
         again["recorded"] = replayed(book, frames, out / "recorded", recorded)
-        folded["folded"] = _folded(book, frames, out, recorded)
+        folded = _folded(book, frames, out, recorded)
     if any(other.log_sha256 != whole.log_sha256 for other in again.values()):
         raise RuntimeError(f"a second run left another log: {whole}, {again}")
     _check_scalar(book, frames[0], out)
@@ -217,8 +217,8 @@ def _measure(workload: Workload, book: Book, out: Path) -> None:
     )
 
 
-def _folded(book: Book, frames: Sequence[Frame], out: Path, recorded: RecordedVerdicts) -> Replay:
-    """Replay with the decisions logged, and the questions of the run in `whole` folded.
+def _folded(book: Book, frames: Sequence[Frame], out: Path, recorded: RecordedVerdicts) -> dict[str, Replay]:
+    """Replay with the decisions logged, and the questions of the run in `whole` folded; then all of them put.
 
     Raises RuntimeError where the log is another than that of a replay in which every question is put, or where the
     first rows come to something else one by one.
@@ -234,7 +234,7 @@ def _folded(book: Book, frames: Sequence[Frame], out: Path, recorded: RecordedVe
     first = replayed(book, [cut(frames[0], 0, rows)], out / "first", recorded, kept=DecisionLog, sheet=sheet)
     one_by_one = (cut(frames[0], row, row + 1) for row in range(rows))
     _demand_equal(replayed(book, one_by_one, out / "one-by-one", recorded, kept=DecisionLog), first)
-    return folded
+    return {"folded": folded, "put": put}
 
 
 def _demand_equal(put: Replay, folded: Replay) -> None:

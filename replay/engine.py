@@ -187,15 +187,16 @@ class Engine:
     def _take_notes(self, frame: Frame, lo: int) -> int:
         """Count the rows from `lo` on and the ticks between them, up to the last; give the row after it."""
         desk, ticks, asked = self.desk, self.desk.notes.ticks, self.desk.asked
-        before, seqs, behind = self.seq - lo, list[int](), asked
-        for tick in ticks:
-            seqs.append(before + tick.row + 1)
-            before += self._entries(tick.asked - behind)
-            behind = tick.asked
+        before, behind, per_ask = self.seq - lo + 1, asked, self._sheet.models if self._sheet is not None else 0
+        seqs = []
+        for row, _, _, end in ticks:
+            seqs.append(before + row)
+            before += 1 + per_ask * (end - behind)
+            behind = end
         self._mark(seqs)
         last = ticks[-1].row
         self._count(frame, lo, last)
-        self.seq, self.now = before + last, ticks[-1].at
+        self.seq, self.now = before + last - 1, ticks[-1].at
         if self._sheet is not None and desk.has_asked:
             folded = Folded(self._sheet, desk.notes, asked)
             self._pushed += folded.entries - len(ticks)
@@ -204,18 +205,16 @@ class Engine:
             desk.folded(folded, folded.votes(seqs))
         return last
 
-    def _entries(self, questions: int) -> int:
-        """Count the entries of a tick that puts so many questions."""
-        return 1 + self._sheet.entries(questions) if self._sheet is not None else 1
-
     def _mark(self, seqs: list[int]) -> None:
         """Journal the ticks of the last scan that mark; `seqs` are the places of all of them."""
         notes = self.desk.notes
-        marks = [i for i, tick in enumerate(notes.ticks) if tick.bits & MARKED]
-        if marks:
-            ticks = [self._clock(notes.ticks[i].at, seqs[i]) for i in marks]
-            prices = notes.prices.tolist()
-            for tick, marked in zip(ticks, self.desk.mark(ticks, [prices[i] for i in marks]), strict=True):
+        ticks, prices = [], []
+        for (_, at, bits, _), seq, known in zip(notes.ticks, seqs, notes.prices.tolist(), strict=True):
+            if bits & MARKED:
+                ticks.append(self._clock(at, seq))
+                prices.append(known)
+        if ticks:
+            for tick, marked in zip(ticks, self.desk.mark(ticks, prices), strict=True):
                 self.log.journal(tick)
                 self.log.derived(marked)
 

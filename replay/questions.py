@@ -63,14 +63,12 @@ class Sheet:
             np.array([*(one.shown for one in self._recorded), _NEVER_PUT[1]], np.float64),
         )
         self._name, self._models = book.name, book.analysts.models
+        self.models = len(self._models)
+        """Verdicts on each question."""
 
     def __len__(self) -> int:
         """Count the questions."""
         return len(self._recorded)
-
-    def entries(self, questions: int) -> int:
-        """Count the verdicts on so many questions."""
-        return len(self._models) * questions
 
     def vote(self, at: int, first: int, end: int, a: int, seq: int) -> ConsensusReached:
         """Give the vote on a question of a boundary, whose questions are [first, end) and whose tick is entry `seq`."""
@@ -133,9 +131,10 @@ class Folded:
 
     def __init__(self, sheet: Sheet, notes: Notes, asked: int) -> None:
         """`asked` questions lay behind before the first."""
-        self._sheet, self._notes, self._asked = sheet, notes, asked
+        self._sheet, self._asked = sheet, asked
+        self._notes = Notes(notes.ticks, notes.prices.copy(), notes.seen_at.copy())
         self._end = notes.ticks[-1].asked
-        self.entries = len(notes.ticks) + sheet.entries(self._end - asked)
+        self.entries = len(notes.ticks) + sheet.models * (self._end - asked)
 
     @property
     def last_at(self) -> int:
@@ -159,8 +158,7 @@ class Folded:
     def __iter__(self) -> Iterator[Told]:
         """Give ticks, verdicts and votes in the order of the journal, with the market at that time."""
         first = self._asked
-        market = zip(self._notes.prices.tolist(), self._notes.seen_at.tolist(), strict=True)
-        for tick, (prices, seen_at) in zip(self._notes.ticks, market, strict=True):
+        for tick, prices, seen_at in zip(*self._notes, strict=True):
             for event in self._sheet.spelt(tick.at, first, tick.asked):
                 yield Told(event, prices, seen_at)
             first = tick.asked

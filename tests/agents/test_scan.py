@@ -121,13 +121,13 @@ def test_marks_that_a_scan_notes_are_those_of_ticks_that_are_visited(script: Scr
 
 @settings(max_examples=40)
 @given(scripts())
-def test_a_tick_before_any_agent_is_due_marks_the_book_and_does_no_more(script: Script) -> None:
+def test_a_tick_before_any_agent_is_due_marks_the_book_or_begins_a_day_and_does_no_more(script: Script) -> None:
     """So an agent that listens to the clock must say in `due` when a tick would do anything to it."""
     host = Host(script.book, script.market.frame())
     desk = host.desk
     for row, now in enumerate(host.frame.observed_at.tolist()):
         while desk.due < now:
-            loud, due = desk.loud_due, desk.due
+            loud, due, day = desk.loud_due, desk.due, desk.breakers.day_at
             before = {agent.name: agent.snapshot() for agent in desk.agents}
             said = len(host.journal)
             host.apply(host.clock(due))
@@ -135,7 +135,7 @@ def test_a_tick_before_any_agent_is_due_marks_the_book_and_does_no_more(script: 
                 answers = [decode(line) for _, line in host.journal[said + 1 :]]
                 assert [type(answer) for answer in answers] == [EquityMarked]
                 changed = [agent.name for agent in desk.agents if agent.snapshot() != before[agent.name]]
-                assert changed == ["portfolio"]
+                assert changed == (["breakers", "portfolio"] if due == day else ["portfolio"])
         host.speak(row)
 
 

@@ -27,7 +27,7 @@ from replay.questions import Sheet
 from replay.results import Summary, Unlogged
 from replay.run import Run, Settings
 from replay.sweep import Sources, settings_of, sweep
-from schemas.base import NS_PER_S
+from schemas.base import NS_PER_MIN, NS_PER_S
 from schemas.book import (
     AnalystSettings,
     Book,
@@ -160,6 +160,16 @@ def test_a_bias_that_lapses_between_two_questions_is_forgotten_then(tmp_path: Pa
     book, market = asking("consensus", 2, ttl=3), with_gaps(quiet(4, 1000, 2), 4)
     came = folds(book, record(tmp_path, book, market), market)
     assert came.folded > 0.5 * came.coverage["trend"].requests
+
+
+def test_a_bias_that_lapses_amid_a_question_on_another_instrument_lapses_there(tmp_path: Path) -> None:
+    """The vote on the second comes 20 ms after a boundary, and lapses as long after a later one; the last answer to
+    the first comes after 900 ms.
+    """
+    book, market = asking("advisory", 2), quiet(7, 300, 2)
+    is_open = (market.instrument == 0) | (market.number < market.number[0] + 100 * NS_PER_MIN)
+    market._keep(np.flatnonzero(is_open))
+    assert folds(book, record(tmp_path, book, market), market, batch_rows=40).folded > 50
 
 
 def test_a_vote_that_comes_to_nothing_leaves_the_bias_as_it_is(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ RANKS = {"control": 0, "fills": 1, "verdicts": 2, "ticks": 3, "bars": 4, "tweets
 ARCHIVED = frozenset(kind for kind, topic in TOPIC_OF.items() if topic in ("control", "tweets", "news"))
 """Types of inputs that come from the archive, one at a time, and are not market data."""
 RANK_OF = {kind: RANKS[topic] for kind, topic in TOPIC_OF.items() if topic in RANKS}
+"""The same, by type."""
 FILLS_RANK = RANKS["fills"]
 MARKET_RANK = RANKS["ticks"]
 CLOCK_RANK = 7

@@ -121,13 +121,13 @@ def test_what_a_source_no_longer_has_can_be_discarded(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_no_part_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
-    def interrupted(path: Path, _kind: str, _rows: pa.Table) -> None:
+    def interrupted(path: Path, _rows: pa.Table) -> None:
         written.append(path)
         path.write_bytes(b"half a file")
         if len(written) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(archive_module, "_write_file", interrupted)
+    monkeypatch.setattr(archive_module, "write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, "bars", table("bars", [bar(day=31 * month) for month in range(4)]), "a")
     assert len(written) == 2

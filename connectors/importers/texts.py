@@ -6,9 +6,7 @@ source's own, of news the hash of the address, else a hash of author, time and t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +19,10 @@ from connectors.importers.raw import ROW
 from connectors.importers.report import Report
 from connectors.importers.settings import Settings, check_key
 from connectors.importers.values import booleans, integers, strings, times
+from connectors.tidy import LIMITS, keyed_id, printable_part, said_hash, text_hash
 from schemas.base import NS_PER_MS
 from schemas.errors import ArchiveError
-from schemas.fields import (
-    MAX_NAME_CHARS,
-    MAX_NOTE_CHARS,
-    MAX_TEXT_CHARS,
-    UNPRINTABLE_IN_NAME,
-    UNPRINTABLE_IN_TEXT,
-)
 
-_LIMITS = {"text": MAX_TEXT_CHARS, "title": MAX_NOTE_CHARS, "url": MAX_NOTE_CHARS}
-_NAMES = ("id", "key", "author", "source")
 _STRINGS = {"tweets": ("author", "text", "url"), "news": ("source", "title", "text", "url")}
 _WHO = {"tweets": "author", "news": "source"}
 
@@ -109,11 +99,8 @@ def _tidy(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray
     """Cut what is too long and take out what no event may hold; count both."""
     if column.type != pa.string():
         return column
-    is_name = name in _NAMES
-    values = column.to_pylist()
-    unprintable = re.compile(UNPRINTABLE_IN_NAME if is_name else UNPRINTABLE_IN_TEXT)
-    limit = MAX_NAME_CHARS if is_name else _LIMITS[name]
-    clean = [value if value is None else unprintable.sub("", value) for value in values]
+    values, limit = column.to_pylist(), LIMITS[name]
+    clean = [value if value is None else printable_part(name, value) for value in values]
     cut = [value if value is None else value[:limit] for value in clean]
     for changed, what in (
         (_differing(values, clean), f"{name}: control characters taken out of"),
@@ -139,13 +126,10 @@ def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report:
     first_key: dict[str, str | None] = {}
     for i, id_ in enumerate(given):
         if not id_ or own is columns.get("url"):
-            id_ = _hash(id_ or f"{who[i]}|{at[i]}|{said[i]}")  # noqa: PLW2901
-        ids.append(id_ if first_key.setdefault(id_, key[i]) == key[i] else f"{id_}/{key[i]}")
+            id_ = text_hash(id_) if id_ else said_hash(who[i], at[i], said[i])  # noqa: PLW2901
+        ids.append(keyed_id(id_, key[i], first_key))
     made = sum(not value for value in given)
     if made:
         report.notes.append(f"{made:,} rows without an id got a hash of {_WHO[kind]}, time and text")
     return pa.chunked_array([pa.array(ids, pa.string())])
 
-
-def _hash(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()

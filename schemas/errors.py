@@ -5,6 +5,7 @@ QuorumError
 ├── BookError         a BOOK.yaml that cannot be used
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
 ├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
+├── FeedError         a feeds.yaml that cannot be used, or a source that fails for now
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
@@ -48,6 +49,15 @@ class ArchiveError(QuorumError):
 
 class StoreError(QuorumError):
     """An object store that cannot be reached, or refuses; the place is named, no secret is."""
+
+
+class FeedError(QuorumError):
+    """A feeds.yaml that cannot be used, or a source that fails for now; no secret is named."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        """`retry_after_s` is how long the source asks to be left alone."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class KafkaError(QuorumError):

@@ -1,0 +1,85 @@
+"""A feeds.yaml, typed: every feed by its name, each of a kind with settings of its own.
+
+No secret stands in the file: a setting that ends in `_env` names the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.errors import FeedError
+from schemas.fields import MAX_NAME_CHARS, UNPRINTABLE_IN_NAME
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=f"^[^{UNPRINTABLE_IN_NAME[1:-1]}]+$")]
+
+
+class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What every kind of feed may be told."""
+
+    stale_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """Silence of the source after which it is called stale and its connection is made anew; 0 waits for ever."""
+
+
+class ExchangeFeed(FeedSettings, frozen=True, kw_only=True, tag="exchange"):
+    """Market data of an exchange, by ccxt."""
+
+    stale_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    exchange: Name
+    """ccxt's id: binance, binanceusdm, coinbase, kraken, ..."""
+    symbols: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """ccxt's names: BTC/USDT, of a perpetual BTC/USDT:USDT."""
+    keys: dict[Name, Name] = {}
+    """Symbol to the key of its events; `SYMBOL@EXCHANGE` where it is not named."""
+    tell: Annotated[tuple[Literal["trades", "quotes", "bars"], ...], Meta(min_length=1)] = ("trades",)
+    interval: Name = "1m"
+    """Length of the bars."""
+    transport: Literal["websocket", "rest"] = "websocket"
+    poll_s: Seconds = 5.0
+    """Between two polls by REST."""
+    backfill_s: Annotated[float, Meta(ge=0)] = 3600.0
+    """How far back a gap is repaired at most: what is older is for `quorum backfill`."""
+    sandbox: bool = False
+    """The exchange's test network."""
+    urls: dict[str, str] = {}
+    """Beginning of an address of the exchange to what stands in its place: a gateway of your own."""
+    options: dict[str, Any] = {}
+    """ccxt's `options`."""
+    api_key_env: str = ""
+    secret_env: str = ""
+
+
+Kind = ExchangeFeed  # each kind joins here by `|`
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    feeds: dict[Name, Kind]
+
+
+def load_feeds(path: Path) -> dict[str, Kind]:
+    """Read a feeds.yaml. Raises FeedError: one sentence with file, feed, setting and reason."""
+    import yaml  # noqa: PLC0415 - slow to load
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeedError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise FeedError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return msgspec.convert(data, _File).feeds
+    except msgspec.ValidationError as error:
+        raise FeedError(f"{path}: {error}") from None
+
+
+def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Give the secret that an `_env` setting names. Raises FeedError where the variable is not set."""
+    if not (value := environment.get(variable, "")):
+        raise FeedError(f"the environment variable {variable} is not set; it should hold the feed's secret")
+    return value

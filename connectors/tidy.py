@@ -53,3 +53,8 @@ def keyed_id(id_: str, key: str | None, first_key: MutableMapping[str, str | Non
     `first_key` remembers which key an id came with first.
     """
     return id_ if first_key.setdefault(id_, key) == key else f"{id_}/{key}"
+
+
+def address_id(url: str) -> str:
+    """The id of an article: the hash of its address."""
+    return text_hash(tidied("id", url))

@@ -132,4 +132,3 @@ def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report:
     if made:
         report.notes.append(f"{made:,} rows without an id got a hash of {_WHO[kind]}, time and text")
     return pa.chunked_array([pa.array(ids, pa.string())])
-

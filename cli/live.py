@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from schemas.errors import QuorumError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,17 +46,29 @@ def live(books: Books, name: Name = "", port: Port = 0, host: Host = "127.0.0.1"
 
 
 def worker(
-    role: Annotated[Literal["sequencer", "desk", "gateway", "executor"], typer.Argument(help="What to do.")],
-    books: Books,
+    role: Annotated[Literal["sequencer", "desk", "gateway", "executor", "feed"], typer.Argument(help="What to do.")],
+    books: Annotated[
+        list[Path], typer.Argument(help="All books of the cluster; of a feed its name.", metavar="BOOK.yaml...|NAME")
+    ],
     name: Name = "",
     port: Port = 0,
     host: Host = "127.0.0.1",
     start: Start = "latest",
+    feeds: Annotated[Path | None, typer.Option(help="What says which feeds there are.", metavar="FEEDS.yaml")] = None,
 ) -> None:
-    """Run one role, on this machine of many. Several workers of a role share the books.
+    """Run one role, on this machine of many. Several workers of a role share the books; a feed has one worker.
 
     Example: quorum worker desk books/*.yaml --worker desk-1
+
+    Example: quorum worker feed binance --feeds feeds.yaml
     """
+    if role == "feed":
+        from cli.feeding import run_feed
+
+        run_feed([str(book) for book in books], feeds, name, port, host)
+        return
+    if feeds is not None:
+        raise QuorumError(f"a {role} takes no --feeds: quorum worker {role} BOOK.yaml...")
     _run(books, (role,), name, port, host, start)
 
 

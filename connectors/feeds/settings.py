@@ -186,3 +186,9 @@ def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str
     if not (value := environment.get(variable, "")):
         raise FeedError(f"the environment variable {variable} is not set; it should hold the feed's secret")
     return value
+
+
+def secrets_of(settings: Kind, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Give the secrets that a feed's settings name, so that no log shows one."""
+    variables = [getattr(settings, name) for name in settings.__struct_fields__ if name.endswith("_env")]
+    return [environment[variable] for variable in variables if environment.get(variable)]

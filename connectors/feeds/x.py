@@ -59,12 +59,12 @@ class _Pause:
     def http(self) -> float:
         """5 s, doubled at each attempt, up to 320 s."""
         self._http += 1
-        return min(_HTTP_FIRST_S * 2 ** (self._http - 1), _HTTP_MOST_S)
+        return min(_HTTP_FIRST_S * (1 << self._http - 1), _HTTP_MOST_S)
 
     def limited(self, asked_s: float) -> float:
         """What the answer asks for; where it asks for nothing, a minute, doubled at each attempt."""
         self._limited += 1
-        return asked_s or min(_LIMITED_FIRST_S * 2 ** (self._limited - 1), _LIMITED_MOST_S)
+        return asked_s or min(_LIMITED_FIRST_S * (1 << self._limited - 1), _LIMITED_MOST_S)
 
 
 class X:
@@ -196,7 +196,7 @@ class X:
         )
         self._teller.tell(sink, event)
 
-    async def _json(self, response: aiohttp.ClientResponse, sink: Sink, decode: wire.Decode, *right: int) -> Any:
+    async def _json(self, response: aiohttp.ClientResponse, sink: Sink, decode: wire.Decode, *right: int) -> Any:  # noqa: ANN401
         await self._require(response, sink, *right)
         data = await answer(response)
         value = decoded(decode, data) if data is not None else None

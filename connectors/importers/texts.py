@@ -23,12 +23,18 @@ from connectors.tidy import LIMITS, keyed_id, printable_part, said_hash, text_ha
 from schemas.base import NS_PER_MS
 from schemas.errors import ArchiveError
 
+FirstKey = dict[str, str | None]
 _STRINGS = {"tweets": ("author", "text", "url"), "news": ("source", "title", "text", "url")}
 _WHO = {"tweets": "author", "news": "source"}
 
 
-def text_batch(path: Path, table: pa.Table, settings: Settings, report: Report) -> Batch:
-    """Map a table. Raises ArchiveError where a column is missing, or nothing says what or whom a text is from."""
+def text_batch(
+    path: Path, table: pa.Table, settings: Settings, report: Report, first_key: FirstKey | None = None
+) -> Batch:
+    """Map a table. Raises ArchiveError where a column is missing, or nothing says what or whom a text is from.
+
+    `first_key` remembers, from table to table of one file, which key an id came with first.
+    """
     kind = settings.kind
     report.rows_read = table.num_rows + report.rows_dropped
     picked = pick(path, table, kind, settings.mapping)
@@ -41,7 +47,7 @@ def text_batch(path: Path, table: pa.Table, settings: Settings, report: Report) 
         columns["is_retweet"] = _is_retweet(picked, columns["text"])
     columns |= _text_times(picked, settings, report)
     columns = {name: _tidy(name, column, report) for name, column in columns.items()}
-    columns["id"] = _ids(kind, picked, columns, report)
+    columns["id"] = _ids(kind, picked, columns, report, {} if first_key is None else first_key)
     return Batch(kind, pa.table(columns | {ROW: picked[ROW]}), report, "observed_at" in picked)
 
 
@@ -115,7 +121,9 @@ def _differing(before: Iterable[str | None], after: Iterable[str | None]) -> int
     return sum(one != other for one, other in zip(before, after, strict=True))
 
 
-def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report: Report) -> pa.ChunkedArray:
+def _ids(
+    kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report: Report, first_key: FirstKey
+) -> pa.ChunkedArray:
     """Give each row its id; a text that the source has once for each of several keys is told apart by the key."""
     own = strings(picked["id"]) if "id" in picked else (columns["url"] if kind == "news" else None)
     count = len(columns["text"])
@@ -123,7 +131,6 @@ def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report:
     who, said = columns[_WHO[kind]].to_pylist(), columns["text" if kind == "tweets" else "title"].to_pylist()
     at, key = columns["occurred_at"].to_pylist(), columns["key"].to_pylist()
     ids: list[str] = []
-    first_key: dict[str, str | None] = {}
     for i, id_ in enumerate(given):
         if not id_ or own is columns.get("url"):
             id_ = text_hash(id_) if id_ else said_hash(who[i], at[i], said[i])  # noqa: PLW2901

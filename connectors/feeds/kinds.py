@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.feeds.protocol import Feed
-from connectors.feeds.settings import ExchangeFeed, Kind
+from connectors.feeds.settings import ExchangeFeed, FilesFeed, Kind, NewsApiFeed, RssFeed, WebhookFeed, XFeed
 
 
 def open_feed(name: str, settings: Kind) -> Feed:
@@ -13,3 +13,23 @@ def open_feed(name: str, settings: Kind) -> Feed:
             from connectors.feeds.exchange import Exchange  # noqa: PLC0415 - ccxt is slow to load
 
             return Exchange(name, settings)
+        case XFeed():
+            from connectors.feeds.x import X  # noqa: PLC0415 - aiohttp is slow to load
+
+            return X(name, settings)
+        case NewsApiFeed():
+            from connectors.feeds.newsapi import NewsApi  # noqa: PLC0415 - as x
+
+            return NewsApi(name, settings)
+        case RssFeed():
+            from connectors.feeds.rss import Rss  # noqa: PLC0415 - as x, and feedparser is slow to load
+
+            return Rss(name, settings)
+        case FilesFeed():
+            from connectors.feeds.files import Files  # noqa: PLC0415 - pyarrow is slow to load
+
+            return Files(name, settings)
+        case WebhookFeed():
+            from connectors.feeds.webhook import Webhook  # noqa: PLC0415 - as x
+
+            return Webhook(name, settings)

@@ -57,6 +57,11 @@ VERDICTS = Total("quorum_verdicts", "Answers, and why there was none.", ["model"
 VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"], buckets=SLOW_S, registry=REGISTRY)
 VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
 EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
+PROCESSED = Total("quorum_processed_events", "Bars built and hours measured.", ["role", "type"], registry=REGISTRY)
+PROCESSED_LATE = Total(
+    "quorum_processed_late", "Records that came after their interval was told.", ["role"], registry=REGISTRY
+)
+PROCESSED_REFUSED = Total("quorum_processed_refused", "Records that are no event.", ["role"], registry=REGISTRY)
 UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
 FED = Total("quorum_feed_events", "Events that a feed has told.", ["feed", "type"], registry=REGISTRY)
 FEED_SKIPPED = Total(

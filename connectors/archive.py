@@ -164,7 +164,7 @@ def _turns(times: npt.NDArray[np.datetime64], unit: str) -> list[int]:
     return np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1)).tolist()
 
 
-def encoded(table: pa.Table) -> memoryview:
+def encoded(table: pa.Table) -> bytes:
     """Give a file's bytes: integers stored as differences, and once what comes again, as small as zstd makes it.
 
     What is stored as differences or once is left uncompressed, and read twice as fast: so a clean tick costs no
@@ -188,7 +188,8 @@ def encoded(table: pa.Table) -> memoryview:
         use_dictionary=repeated,
         column_encoding=dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
     )
-    return memoryview(file.getvalue())
+    data: bytes = file.getvalue().to_pybytes()
+    return data
 
 
 def _comes_again(column: pa.ChunkedArray) -> bool:

@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol, TypeAlias
 from schemas.errors import StoreError
 
 S3_PREFIX = "s3://"
-Bytes: TypeAlias = bytes | memoryview
 
 
 class Listed(NamedTuple):
@@ -82,7 +81,7 @@ def open_store(where: str) -> Store:
     return FolderStore(Path(where))
 
 
-def put_all(store: Store, objects: Sequence[tuple[str, Bytes]]) -> None:
+def put_all(store: Store, objects: Sequence[tuple[str, bytes]]) -> None:
     """Write several objects: into a folder all of them or, on an error or an interrupt, none; else one by one.
 
     In a folder it does not wait for the disk: after a loss of power files may be missing.
@@ -124,7 +123,7 @@ class FolderStore:
         except OSError as error:
             raise self._failed(key, "written", error) from None
 
-    def put_all(self, objects: Sequence[tuple[str, Bytes]]) -> None:
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
         """Write several objects, none of which appears before all are written."""
         staged: list[tuple[Path, str]] = []
         try:
@@ -192,7 +191,7 @@ class FolderStore:
         self._fill(part, key, data, synced=True)
         return part
 
-    def _fill(self, part: Path, key: str, data: Bytes, *, synced: bool) -> None:
+    def _fill(self, part: Path, key: str, data: bytes, *, synced: bool) -> None:
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:

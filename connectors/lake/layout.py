@@ -74,7 +74,7 @@ def by_hour(folder: str, name: str, table: pa.Table, times: npt.NDArray[np.int64
     starts = np.flatnonzero(np.diff(hours, prepend=hours[:1] - 1)).tolist()
     for lo, hi in pairwise([*starts, len(hours)]):
         path = f"{folder}/{hour_folder(int(hours[lo]))}/{name}.parquet"
-        yield DataFile(path, bytes(encoded(table.slice(lo, hi - lo))), hi - lo, int(times[lo]), int(times[hi - 1]))
+        yield DataFile(path, encoded(table.slice(lo, hi - lo)), hi - lo, int(times[lo]), int(times[hi - 1]))
 
 
 def by_stamp(folder: str, name: str, table: pa.Table) -> Iterator[DataFile]:

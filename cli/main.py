@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from cli import conformance, control, demo, importing, lake, letters, live, new, replay, schema, status, sweep
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -36,6 +36,7 @@ status.register(app)
 control.register(app)
 letters.register(app)
 conformance.register(app)
+lake.register(app)
 
 
 def run() -> None:

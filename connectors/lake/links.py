@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
+from connectors.store import Store
 from schemas.codec import encode
+from schemas.errors import StoreError
+
+__all__ = ["Compaction", "File", "Head", "Manifest", "Merge", "Plan", "digest_of", "encode", "file_of", "read_link"]
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +59,13 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """SHA-256 of the compaction before; empty in the first."""
 
 
+class Merge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A merge under way."""
+
+    into: str
+    replaced: tuple[File, ...]
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the segment under way ends."""
 
@@ -76,4 +90,9 @@ def file_of(name: str, data: bytes, rows: int) -> File:
     return File(name, digest_of(data), len(data), rows)
 
 
-__all__ = ["Compaction", "File", "Head", "Manifest", "Plan", "digest_of", "encode", "file_of"]
+def read_link(store: Store, key: str, data: bytes, kind: type[S]) -> S:
+    """Read a part of a chain. Raises StoreError where it is none."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{store.where}/{key}: is no {kind.__name__.lower()} of a lake: {error}") from None

@@ -7,20 +7,16 @@ the plan makes whoever comes next repeat the same segment, and its files have th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-import msgspec
 
 from connectors.lake.kept import Kept, content_sha256
 from connectors.lake.layout import chain_folder
-from connectors.lake.links import Head, Manifest, Plan, digest_of, encode, file_of
+from connectors.lake.links import Head, Manifest, Plan, digest_of, encode, file_of, read_link
 from connectors.lake.records import files_of
 from connectors.store import Store
 from schemas.errors import StoreError
 
-__all__ = ["Chain", "Head", "Manifest", "Plan", "read_link"]
+__all__ = ["Chain", "Manifest"]
 
-S = TypeVar("S", bound=msgspec.Struct)
 _RIVAL = "another archiver writes this lake; stop one of the two"
 
 
@@ -113,14 +109,6 @@ class Chain:
 
     def _key(self, first: int, ending: str) -> str:
         return f"{self._folder}{first:020d}.{ending}"
-
-
-def read_link(store: Store, key: str, data: bytes, kind: type[S]) -> S:
-    """Read a part of a chain. Raises StoreError where it is none."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{store.where}/{key}: is no {kind.__name__.lower()} of a lake: {error}") from None
 
 
 def _is_manifest(key: str) -> bool:

@@ -59,12 +59,12 @@ class _Pause:
     def http(self) -> float:
         """5 s, doubled at each attempt, up to 320 s."""
         self._http += 1
-        return min(_HTTP_FIRST_S * (1 << self._http - 1), _HTTP_MOST_S)
+        return min(_HTTP_FIRST_S * (1 << min(self._http - 1, 10)), _HTTP_MOST_S)
 
     def limited(self, asked_s: float) -> float:
         """What the answer asks for; where it asks for nothing, a minute, doubled at each attempt."""
         self._limited += 1
-        return asked_s or min(_LIMITED_FIRST_S * (1 << self._limited - 1), _LIMITED_MOST_S)
+        return asked_s or min(_LIMITED_FIRST_S * (1 << min(self._limited - 1, 10)), _LIMITED_MOST_S)
 
 
 class X:

@@ -63,24 +63,16 @@ class Tape:
                 if before is None or number_of(trade["id"]) < before:
                     self._tell(trade)
             if stood == self._number or stood is None or (before is not None and self._number == before - 1):
-                break
-        self._count_missing(before)
-
-    def _count_missing(self, before: int | None) -> None:
-        if before is not None and self._number is not None and self._number < before - 1:
-            missing = f"{self._number + 1} to {before - 1}"
-            self._sink.refuse(f"{self._key}: the source does not give the trades {missing}; they are missing")
-            self._number = before - 1
+                return
 
     async def _page(self, before: int | None) -> list[Fields]:
         """Fetch the next trades, in order. A venue that gives the newest of a span first is asked for earlier ones."""
-        if self._number is None:
-            return self._in_order(await self._venue.fetch_trades(self._symbol, None, self._traits.page))
-        if self._traits.by_number:
-            params = {"fromId": self._number + 1, "fetchTradesMethod": self._traits.by_number}
+        params: dict[str, Any] = {"fetchTradesMethod": self._traits.recent} if self._traits.recent else {}
+        if self._number is not None and self._traits.by_number and self._venue.apiKey:
+            params = {"fetchTradesMethod": self._traits.by_number, "fromId": self._number + 1}
+        if self._number is None or params:
             return self._in_order(await self._venue.fetch_trades(self._symbol, None, self._traits.page, params))
         found: dict[int, Fields] = {}
-        params = {}
         for _ in range(MAX_PAGES):
             page = self._in_order(await self._venue.fetch_trades(self._symbol, self._ms, self._traits.page, params))
             fresh = {number_of(trade["id"]): trade for trade in page} if page else {}
@@ -115,6 +107,9 @@ class Tape:
         except (TypeError, ValueError) as error:
             self._sink.refuse(f"{self._key}: a trade cannot be read: {error}", str(trade.get("info")))
             return
+        if self._traits.consecutive and self._number is not None and number > self._number + 1:
+            missing = f"{self._number + 1} to {number - 1}"
+            self._sink.refuse(f"{self._key}: the source does not give the trades {missing}; they are missing")
         self._sink.put(event)
         self._number, self._ms = number, max(self._ms or 0, event.occurred_at // NS_PER_MS)
 

@@ -32,7 +32,9 @@ class Traits(Struct, frozen=True):
     consecutive: bool = False
     """Ids of a symbol's trades follow each other without a hole, so that a hole is a loss."""
     by_number: str = ""
-    """ccxt's method that gives trades from an id on."""
+    """ccxt's method that gives trades from an id on; it asks for an API key."""
+    recent: str = ""
+    """ccxt's method that gives the newest trades, where its usual one gives sums of them."""
     page: int = 1000
     """Trades that one answer holds at most."""
     quote_number: str = ""
@@ -41,12 +43,13 @@ class Traits(Struct, frozen=True):
     """Field that tells when the book changed, in ms; ccxt reads when it was sent."""
 
 
-_SPOT = Traits(consecutive=True, by_number="publicGetHistoricalTrades", quote_number="u", quote_ms="T")
+_BINANCE: dict[str, Any] = {"consecutive": True, "quote_number": "u", "quote_ms": "T"}
+_SPOT = Traits(**_BINANCE, by_number="publicGetHistoricalTrades", recent="publicGetTrades")
 TRAITS: dict[str, Traits] = {
     "binance": _SPOT,
     "binanceus": _SPOT,
     "binanceusdm": Traits(
-        consecutive=True, by_number="fapiPublicGetHistoricalTrades", page=500, quote_number="u", quote_ms="T"
+        **_BINANCE, by_number="fapiPublicGetHistoricalTrades", recent="fapiPublicGetTrades", page=500
     ),
     "coinbase": Traits(consecutive=True),
     "kraken": Traits(consecutive=True),

@@ -146,6 +146,7 @@ class X:
         for _ in range(self._settings.repair_pages):
             async with session.get(self._url + _RECENT, params=params, allow_redirects=False) as response:
                 page: wire.Page = await self._json(response, sink, wire.page, _OK)
+            sink.heard()
             yield page
             if not page.meta.next_token:
                 return

@@ -16,7 +16,7 @@ import pytest
 from schemas.base import NS_PER_S
 from tests.conftest import MISSING_DATA, SHARED_DATA
 
-KEYS = {"BTC": ("bitcoin", "btc"), "ETH": ("ethereum", "eth")}
+KEYS: dict[str, tuple[str, ...]] = {"BTC": ("bitcoin", "btc"), "ETH": ("ethereum", "eth")}
 COUNT = 8
 START_NS = (time.time_ns() // NS_PER_S - 60) * NS_PER_S
 """Of the first text; the others follow by the second."""

@@ -1,292 +1,357 @@
-"""Servers on this machine that speak the wire formats of X, NewsAPI and RSS, and say what a test asks of them."""
+"""Exchanges on this machine: REST and WebSocket in their wire formats, and a recording that happens on demand."""
 
 from __future__ import annotations
 
 import asyncio
-import html
+import gzip
 import json
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from email.utils import formatdate
-from hashlib import sha256
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
-from connectors.feeds import xwire
-from schemas.base import NS_PER_S
-from tests.connectors.feeds.recorded_texts import Said
+from connectors.feeds.exchange import Exchange
+from connectors.feeds.settings import ExchangeFeed
+from schemas.base import market_id
 
-TOKEN = "s3cr3t-bearer-token"
-PATIENCE_S = 10.0
+Item = Any
+"""What was recorded, in the venue's own form."""
+Find = Callable[[str], Path]
+LISTENS_S = 15.0
+FOR_EVER_S = 1e9
 
 
 class Server:
-    """What the servers have in common: refusals, silence, and connections that can be cut."""
+    """A server whose WebSocket speaks when told to. Subclasses know one venue's formats.
 
-    def __init__(self) -> None:
-        self.said: list[Said] = []
-        """What has happened so far, in order."""
-        self.requests: Counter[str] = Counter()
-        self.refusals: list[web.Response] = []
-        """Answers that the next requests get instead of their own."""
-        self.is_hushed = False
-        self.url = ""
-        self._runner: web.AppRunner | None = None
+    `history` is what has happened; `first` is where REST begins to know of it.
+    """
+
+    exchange = ""
+    hosts: tuple[str, ...] = ()
+
+    def __init__(self, items: Sequence[Item], **settings: Any) -> None:
+        self.items = list(items)
+        self.history: list[Item] = []
+        self.settings = settings
+        self.requests: list[str] = []
+        self.port = 0
+        self._sockets: list[web.WebSocketResponse] = []
+        self._subscribed = asyncio.Event()
+        self._refusal: tuple[int, int] | None = None
+        self._hushed = False
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        app = web.Application(middlewares=[self._meet])
-        self.route(app.router)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+    async def serving(self) -> AsyncIterator[Server]:
+        app = web.Application(middlewares=[self._middleware])
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.port = runner.addresses[0][1]
         try:
-            yield
+            yield self
         finally:
-            await self._runner.cleanup()
+            await self.cut()
+            await runner.cleanup()
 
-    def route(self, router: web.UrlDispatcher) -> None:
-        raise NotImplementedError
+    @property
+    def expected(self) -> list[str]:
+        return [self.id_of(item) for item in self.items]
+
+    def feed(self) -> Exchange:
+        urls = {host: f"{'ws' if host.startswith('ws') else 'http'}://127.0.0.1:{self.port}" for host in self.hosts}
+        chosen = {"exchange": self.exchange, "poll_s": 0.05, "backfill_s": FOR_EVER_S, "urls": urls} | self.settings
+        return Exchange("test", ExchangeFeed(**chosen))
+
+    # What a test says
+
+    async def say(self, first: int, end: int) -> None:
+        await self._listened()
+        self.history += self.items[first:end]
+        for item in self.items[first:end]:
+            await self._send(self.message(item))
+
+    async def miss(self, first: int, end: int) -> None:
+        self.history += self.items[first:end]
+
+    async def repeat(self, first: int, end: int) -> None:
+        await self._listened()
+        for item in self.items[first:end]:
+            await self._send(self.message(item))
+
+    async def swap(self, first: int) -> None:
+        await self._listened()
+        self.history += self.items[first : first + 2]
+        for item in (self.items[first + 1], self.items[first]):
+            await self._send(self.message(item))
+
+    async def garble(self) -> None:
+        await self._listened()
+        await self._send('{"e": "trade", "s": ')
+
+    async def cut(self) -> None:
+        self._subscribed.clear()
+        sockets, self._sockets = self._sockets, []
+        for socket in sockets:
+            with suppress(ConnectionError):
+                await socket.close()
+
+    async def hush(self) -> None:
+        self._hushed = True
+
+    def refuse(self, status: int, retry_after_s: int) -> None:
+        self._refusal = (status, retry_after_s)
+
+    async def _listened(self) -> None:
+        if self.settings.get("transport") != "rest":
+            await asyncio.wait_for(self._subscribed.wait(), LISTENS_S)
+
+    async def _send(self, message: Item | str) -> None:
+        text = message if isinstance(message, str) else json.dumps(message)
+        for socket in self._sockets:
+            with suppress(ConnectionError):
+                await socket.send_str(text)
+
+    # What a client hears
 
     @web.middleware
-    async def _meet(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.requests[f"{request.method} {request.path}"] += 1
-        if self.is_hushed:
-            await asyncio.Event().wait()
-        if self.refusals:
-            return self.refusals.pop(0)
+    async def _middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.requests.append(request.path_qs)
+        if self._hushed:
+            await asyncio.sleep(FOR_EVER_S)
+        if self._refusal is not None:
+            (status, retry_after_s), self._refusal = self._refusal, None
+            return web.json_response(self.refusal, status=status, headers={"Retry-After": str(retry_after_s)})
         response: web.StreamResponse = await handler(request)
         return response
 
-    def refuse(self, status: int, retry_after_s: int) -> None:
-        self.refusals.append(web.Response(status=status, headers={"Retry-After": str(retry_after_s)}))
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.json_response(self.get(request.path, dict(request.query)))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                for answer in self.subscribe(json.loads(message.data)):
+                    await socket.send_str(json.dumps(answer))
+                self._sockets.append(socket)
+                self._subscribed.set()
+        return socket
 
-    async def cut(self) -> None:
-        assert self._runner is not None
-        assert self._runner.server is not None
-        for connection in list(self._runner.server.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+    # What a venue knows
 
-    async def hush(self) -> None:
-        self.is_hushed = True
+    @property
+    def refusal(self) -> Item:
+        """What a refused request is answered."""
+        raise NotImplementedError
+
+    def id_of(self, item: Item) -> str:
+        raise NotImplementedError
+
+    def message(self, item: Item) -> Item:
+        raise NotImplementedError
+
+    def subscribe(self, request: Item) -> list[Item]:
+        raise NotImplementedError
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        raise NotImplementedError
 
 
-def problem(status: int, title: str, detail: str, **headers: str) -> web.Response:
-    """An error, as X describes it."""
-    body = {"title": title, "detail": detail, "type": "about:blank", "status": status}
-    return web.json_response(body, status=status, headers=headers)
+class Binance(Server):
+    """Spot or USD-M futures; items are the `data` of recorded messages."""
 
-
-class XServer(Server):
-    """X's filtered stream, its rules, and recent search."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rules: list[dict[str, str]] = []
-        self.rule_errors: list[dict[str, str]] = []
-        self.searches: list[dict[str, str]] = []
-        self.page_size = 100
-        self._streams: list[tuple[web.Request, web.StreamResponse]] = []
-
-    def route(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/2/tweets/search/stream", self._stream)
-        router.add_get("/2/tweets/search/stream/rules", self._rules)
-        router.add_post("/2/tweets/search/stream/rules", self._change_rules)
-        router.add_get("/2/tweets/search/recent", self._recent)
-
-    async def _rules(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return problem(401, "Unauthorized", "Unauthorized")
-        meta = {"sent": "2026-01-01T00:00:00.000Z", "result_count": len(self.rules)}
-        return web.json_response({"data": self.rules, "meta": meta} if self.rules else {"meta": meta})
-
-    async def _change_rules(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        if "delete" in asked:
-            ids = asked["delete"]["ids"]
-            self.rules = [rule for rule in self.rules if rule["id"] not in ids]
-            return web.json_response({"meta": {"summary": {"deleted": len(ids), "not_deleted": 0}}})
-        errors, made = list(self.rule_errors), []
-        for rule in asked["add"]:
-            same = next((each for each in self.rules if each["value"] == rule["value"]), None)
-            if same:
-                kind = "https://api.twitter.com/2/problems/duplicate-rules"
-                errors.append({"value": rule["value"], "id": same["id"], "title": "DuplicateRule", "type": kind})
-            else:
-                made.append({"id": str(1_000 + len(self.rules)), **rule})
-                self.rules.append(made[-1])
-        return web.json_response({"data": made, "meta": {}, **({"errors": errors} if errors else {})}, status=201)
-
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-        await response.prepare(request)
-        self._streams.append((request, response))
-        await asyncio.Event().wait()
-        return response
-
-    def _listening(self) -> list[web.StreamResponse]:
-        return [
-            stream
-            for request, stream in self._streams
-            if request.transport is not None and not request.transport.is_closing()
-        ]
-
-    async def _recent(self, request: web.Request) -> web.Response:
-        asked = dict(request.query)
-        self.searches.append(asked)
-        since = int(asked.get("since_id", "0"))
-        found = sorted((said for said in set(self.said) if int(tweet_id(said)) > since), key=tweet_id, reverse=True)
-        first = int(asked.get("next_token", "0"))
-        page, end = found[first : first + self.page_size], first + self.page_size
-        meta = {"result_count": len(page), **({"next_token": str(end)} if end < len(found) else {})}
-        if not page:
-            return web.json_response({"meta": meta})
-        users = {user_id(said): user(said) for said in page}
-        return web.json_response(
-            {"data": [post(said) for said in page], "includes": {"users": [*users.values()]}, "meta": meta}
+    def __init__(self, items: Sequence[Item], kind: Literal["spot", "usdm"], **settings: Any) -> None:
+        self.exchange = "binance" if kind == "spot" else "binanceusdm"
+        self.hosts = (
+            ("https://api.binance.com", "wss://stream.binance.com:9443")
+            if kind == "spot"
+            else ("https://fapi.binance.com", "wss://fstream.binance.com")
         )
+        self.symbol = "BTC/USDT" if kind == "spot" else "BTC/USDT:USDT"
+        self.kind = kind
+        markets = {"fetchMarkets": {"types": ["spot" if kind == "spot" else "linear"]}}
+        super().__init__(items, symbols=(self.symbol,), options=markets, **settings)
 
-    async def send(self, data: bytes) -> None:
-        """Write to whoever streams; wait for somebody to."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not (streams := self._listening()):
-                await asyncio.sleep(0.005)
-        for stream in streams:
-            await stream.write(data)
+    def id_of(self, item: Item) -> str:
+        key = f"{self.symbol}@{self.exchange}"
+        return market_id(key, "trade", item["t"]) if "t" in item else market_id(key, "quote", item["u"])
 
-    async def stream(self, said: Said) -> None:
-        await self.send(line(said))
+    def message(self, item: Item) -> Item:
+        return item
 
+    def subscribe(self, request: Item) -> list[Item]:
+        assert request["method"] == "SUBSCRIBE"
+        return [{"result": None, "id": request["id"]}]
 
-def tweet_id(said: Said) -> str:
-    return str(xwire.id_at(said.at_ns) + 7)
+    @property
+    def refusal(self) -> Item:
+        return {"code": -1003, "msg": "Too many requests."}
 
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        name = path.rpartition("/")[2]
+        if name == "exchangeInfo":
+            return {"timezone": "UTC", "serverTime": 0, "rateLimits": [], "symbols": [self._market()]}
+        if name in ("trades", "historicalTrades"):
+            limit = int(query["limit"])
+            trades = [self._trade(item) for item in self.history]
+            if name == "trades":
+                return trades[-limit:]
+            return [trade for trade in trades if trade["id"] >= int(query["fromId"])][:limit]
+        if name == "bookTicker":
+            return [self._book(self.history[-1])] if self.history else []
+        raise web.HTTPNotFound
 
-def user_id(said: Said) -> str:
-    return str(int(sha256(said.who.encode()).hexdigest()[:12], 16))
+    def _market(self) -> Item:
+        spot = {"isSpotTradingAllowed": True, "isMarginTradingAllowed": True, "permissions": [], "permissionSets": []}
+        future = {"pair": "BTCUSDT", "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "marginAsset": "USDT"}
+        return {
+            "symbol": "BTCUSDT",
+            "status": "TRADING",
+            "baseAsset": "BTC",
+            "quoteAsset": "USDT",
+            "orderTypes": ["LIMIT", "MARKET"],
+            "filters": [],
+        } | (spot if self.kind == "spot" else future)
 
+    def _trade(self, item: Item) -> Item:
+        return {
+            "id": item["t"],
+            "price": item["p"],
+            "qty": item["q"],
+            "quoteQty": "0",
+            "time": item["T"],
+            "isBuyerMaker": item["m"],
+        }
 
-def user(said: Said) -> dict[str, Any]:
-    metrics = {"followers_count": 1_200, "following_count": 3, "tweet_count": 9, "listed_count": 0}
-    return {"id": user_id(said), "name": said.who, "username": said.who, "public_metrics": metrics}
-
-
-def post(said: Said) -> dict[str, Any]:
-    return {
-        "author_id": user_id(said),
-        "created_at": said.iso.replace("Z", ".000Z"),
-        "edit_history_tweet_ids": [tweet_id(said)],
-        "id": tweet_id(said),
-        "public_metrics": {"retweet_count": 4, "reply_count": 0, "like_count": 2, "quote_count": 0},
-        "text": html.escape(said.text, quote=False),
-    }
-
-
-def line(said: Said) -> bytes:
-    """A line of the stream."""
-    message = {
-        "data": post(said),
-        "includes": {"users": [user(said)]},
-        "matching_rules": [{"id": "1000", "tag": "quorum/x/BTC"}],
-    }
-    return json.dumps(message, ensure_ascii=False).encode() + b"\r\n"
-
-
-class NewsServer(Server):
-    """NewsAPI's two endpoints."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.extra: list[Any] = []
-        """What stands among the articles besides."""
-        self.asked: list[dict[str, str]] = []
-        self.is_developer = False
-
-    def route(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/v2/everything", self._articles)
-        router.add_get("/v2/top-headlines", self._articles)
-
-    async def _articles(self, request: web.Request) -> web.Response:
-        self.asked.append(dict(request.query))
-        if request.headers.get("X-Api-Key") != TOKEN:
-            return newsapi_error(401, "apiKeyInvalid", "Your API key is invalid or incorrect.")
-        page, size = int(request.query["page"]), int(request.query["pageSize"])
-        if self.is_developer and page > 1:
-            return newsapi_error(426, "maximumResultsReached", "You have requested too many results.")
-        found = [article(said) for said in reversed(self.said)]
-        shown = [*self.extra, *found][(page - 1) * size : page * size]
-        return web.json_response({"status": "ok", "totalResults": len(found), "articles": shown})
+    def _book(self, item: Item) -> Item:
+        book = {"symbol": "BTCUSDT", "bidPrice": item["b"], "bidQty": item["B"], "askPrice": item["a"]}
+        return book | {"askQty": item["A"]} | ({"time": item["T"]} if "T" in item else {})
 
 
-def newsapi_error(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"status": "error", "code": code, "message": message}, status=status)
+class Kraken(Server):
+    """Items are rows of the recorded answer to Trades: price, volume, time in s, side, type, misc, id."""
+
+    exchange = "kraken"
+    hosts = ("https://api.kraken.com", "wss://ws.kraken.com")
+
+    def __init__(self, items: Sequence[Any], pairs: Item, **settings: Any) -> None:
+        self.pairs = pairs
+        super().__init__(items, symbols=("BTC/USDT",), **settings)
+
+    def id_of(self, item: Any) -> str:
+        return market_id("BTC/USDT@kraken", "trade", item[6])
+
+    def message(self, item: Any) -> Item:
+        price, size, time_s, side, _, _, number = item
+        at = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        trade = {"symbol": "BTC/USDT", "side": {"b": "buy", "s": "sell"}[side], "price": float(price)}
+        trade |= {"qty": float(size), "ord_type": "market", "trade_id": number, "timestamp": at}
+        return {"channel": "trade", "type": "update", "data": [trade]}
+
+    def subscribe(self, request: Item) -> list[Item]:
+        assert request["method"] == "subscribe"
+        result = request["params"]
+        return [{"method": "subscribe", "result": result, "success": True, "req_id": request["req_id"]}]
+
+    @property
+    def refusal(self) -> Item:
+        return {"error": ["EGeneral:Too many requests"]}
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        name = path.rpartition("/")[2]
+        if name == "AssetPairs":
+            return self.pairs
+        if name == "Assets":
+            asset = {"aclass": "currency", "decimals": 10, "display_decimals": 5, "status": "enabled"}
+            return {"error": [], "result": {"XXBT": asset | {"altname": "XBT"}, "USDT": asset | {"altname": "USDT"}}}
+        if name == "Trades":
+            since_s = int(query.get("since", "0")) / 1e9
+            rows = [item for item in self.history if item[2] > since_s][: int(query.get("count", "1000"))]
+            return {"error": [], "result": {"XBTUSDT": rows, "last": "0"}}
+        raise web.HTTPNotFound
 
 
-def article(said: Said) -> dict[str, Any]:
-    return {
-        "source": {"id": None, "name": said.who},
-        "author": None,
-        "title": said.title,
-        "description": f"<p>{said.text}</p>",
-        "url": said.url,
-        "urlToImage": None,
-        "publishedAt": said.iso,
-        "content": f"{said.text[:150]}… [+1234 chars]",
-    }
+class KrakenBars(Kraken):
+    """Items are rows of the recorded answer to OHLC. Of what has happened, the last is still open."""
+
+    def id_of(self, item: Any) -> str:
+        return market_id("BTC/USDT@kraken", "bar60", item[0] * 1_000_000_000)
+
+    def message(self, item: Any) -> Item:
+        at = datetime.fromtimestamp(item[0], UTC).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
+        candle = dict(zip(("open", "high", "low", "close", "vwap", "volume"), map(float, item[1:7]), strict=True))
+        candle |= {"symbol": "BTC/USDT", "trades": item[7], "interval_begin": at, "interval": 1}
+        return {"channel": "ohlc", "type": "update", "data": [candle]}
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        if path.rpartition("/")[2] != "OHLC":
+            return super().get(path, query)
+        since = int(query.get("since", "0"))
+        rows = [item for item in self.history if item[0] >= since][-720:]
+        return {"error": [], "result": {"XBTUSDT": rows, "last": 0}}
 
 
-class RssServer(Server):
-    """A site with an RSS feed at /rss and an Atom feed at /atom, both with ETag and Last-Modified."""
+class Coinbase(Server):
+    """Items are trades of the recorded answer to a product's ticker, oldest first."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.document: bytes | None = None
-        """What is answered in place of the feed, once."""
-        self.unchanged = 0
-        self.headers: list[dict[str, str]] = []
+    exchange = "coinbase"
+    hosts = ("https://api.coinbase.com", "wss://advanced-trade-ws.coinbase.com")
 
-    def route(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/rss", self._feed)
-        router.add_get("/atom", self._feed)
+    def __init__(self, items: Sequence[Item], products: Item, **settings: Any) -> None:
+        self.products = products
+        super().__init__(items, symbols=("BTC/USD",), **settings)
 
-    async def _feed(self, request: web.Request) -> web.Response:
-        self.headers.append(dict(request.headers))
-        if self.document is not None:
-            document, self.document = self.document, None
-            return web.Response(body=document, content_type="application/xml")
-        body = (rss if request.path == "/rss" else atom)(self.said).encode()
-        tag = f'W/"{sha256(body).hexdigest()[:16]}"'
-        if request.headers.get("If-None-Match") == tag:
-            self.unchanged += 1
-            return web.Response(status=304)
-        marks = {"ETag": tag, "Last-Modified": formatdate(1_700_000_000, usegmt=True)}
-        return web.Response(body=body, content_type="application/xml", charset="utf-8", headers=marks)
+    def id_of(self, item: Item) -> str:
+        return market_id("BTC/USD@coinbase", "trade", int(item["trade_id"]))
 
+    def message(self, item: Item) -> Item:
+        trade = {name: item[name] for name in ("trade_id", "product_id", "price", "size", "side", "time")}
+        event = {"type": "update", "trades": [trade]}
+        return {"channel": "market_trades", "client_id": "", "timestamp": item["time"], "events": [event]}
 
-def rss(said: list[Said]) -> str:
-    items = "".join(
-        f"<item><title>{html.escape(each.title)}</title><link>{html.escape(each.url)}</link>"
-        f"<guid isPermaLink='true'>{html.escape(each.url)}</guid>"
-        f"<pubDate>{formatdate(each.at_ns / NS_PER_S, usegmt=True)}</pubDate>"
-        f"<description><![CDATA[<p>{html.escape(each.text)}</p>]]></description></item>"
-        for each in reversed(said)
-    )
-    channel = "<title>A site of news</title><link>http://example.org/</link><description>d</description>"
-    return f'<?xml version="1.0" encoding="UTF-8"?><rss version="2.0"><channel>{channel}{items}</channel></rss>'
+    def subscribe(self, request: Item) -> list[Item]:
+        assert (request["type"], request["channel"]) == ("subscribe", "market_trades")
+        return [{"channel": "subscriptions", "events": [{"subscriptions": {"market_trades": ["BTC-USD"]}}]}]
+
+    @property
+    def refusal(self) -> Item:
+        return {"errors": [{"id": "rate_limit_exceeded", "message": "too many"}]}
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        if path.endswith("/market/products"):
+            return self.products
+        if path.endswith("/ticker"):
+            start, limit = int(query.get("start", "0")), int(query.get("limit", "1000"))
+            end = int(query.get("end", "99999999999"))
+            rows = [item for item in self.history if start <= datetime.fromisoformat(item["time"]).timestamp() <= end]
+            return {"trades": rows[::-1][:limit], "best_bid": "0", "best_ask": "0"}
+        return {"data": []}
 
 
-def atom(said: list[Said]) -> str:
-    entries = "".join(
-        f"<entry><title type='html'>{html.escape(html.escape(each.title))}</title>"
-        f"<link href='{html.escape(each.url)}'/><id>tag:{urlsplit(each.url).hostname},2024:{place}</id>"
-        f"<updated>{each.iso}</updated><summary>{html.escape(each.text)}</summary></entry>"
-        for place, each in reversed(list(enumerate(said)))
-    )
-    head = "<title>A site of news</title><id>urn:x</id><updated>2024-01-01T00:00:00Z</updated>"
-    return f'<?xml version="1.0" encoding="utf-8"?><feed xmlns="http://www.w3.org/2005/Atom">{head}{entries}</feed>'
+# Recordings
+
+
+def binance_ticks(path: Path, stream: str, count: int) -> list[Item]:
+    """The data of the first `count` messages of a stream of a raw recording."""
+    with gzip.open(path) as lines:
+        messages = (json.loads(line.partition(b" ")[2]) for line in lines)
+        return list(islice((each["data"] for each in messages if each.get("stream") == stream), count))
+
+
+def binance_messages(path: Path, kind: str) -> list[Item]:
+    """The data of the messages of a kind among recorded ones."""
+    messages = (json.loads(line) for line in path.read_text("utf-8").splitlines())
+    return [each["payload"]["data"] for each in messages if each["kind"] == kind]
+
+
+def kraken_rows(path: Path, count: int) -> list[Any]:
+    """The first rows of a recorded answer."""
+    rows: list[Any] = json.loads(path.read_text("utf-8"))["result"]["XBTUSDT"]
+    return rows[:count]

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from tests.connectors.feeds.sources import CASES
+from tests.connectors.feeds.text_sources import CASES
 from tests.contracts.feeds import CHECKS, Check, FeedCase
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_feed_of_texts_keeps_the_contract(case: FeedCase, check: Check) -> None:
-    asyncio.run(check(case))
+    asyncio.run(check(case))  # type: ignore[arg-type]

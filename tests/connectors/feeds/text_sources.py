@@ -24,7 +24,7 @@ from connectors.feeds.settings import FilesFeed, NewsApiFeed, RssFeed, WebhookFe
 from connectors.feeds.webhook import SIGNATURE, TIMESTAMP, Webhook, sign
 from connectors.feeds.x import X
 from connectors.tidy import address_id, text_hash
-from tests.connectors.feeds import servers
+from tests.connectors.feeds import text_servers as servers
 from tests.connectors.feeds.recorded_texts import KEYS, Said, articles, tweets
 from tests.contracts.feeds import FeedCase, Source
 
@@ -37,7 +37,7 @@ class XSource(servers.XServer):
     def __init__(self) -> None:
         super().__init__()
         self.items = tweets()
-        self.expected = [servers.tweet_id(said) for said in self.items]
+        self.expected: Sequence[str] = [servers.tweet_id(said) for said in self.items]
 
     def feed(self) -> Feed:
         return X("x", XFeed(keys=KEYS, url=self.url))
@@ -83,7 +83,7 @@ class NewsSource(servers.NewsServer, Polled):
     def __init__(self) -> None:
         super().__init__()
         self.items = articles()
-        self.expected = [address_id(said.url) for said in self.items]
+        self.expected: Sequence[str] = [address_id(said.url) for said in self.items]
 
     def feed(self) -> Feed:
         return NewsApi("news", NewsApiFeed(keys=KEYS, url=self.url, poll_s=POLL_S))
@@ -96,7 +96,7 @@ class RssSource(servers.RssServer, Polled):
     def __init__(self) -> None:
         super().__init__()
         self.items = articles()
-        self.expected = [address_id(said.url) for said in self.items]
+        self.expected: Sequence[str] = [address_id(said.url) for said in self.items]
 
     def feed(self) -> Feed:
         return Rss("rss", RssFeed(keys=KEYS, url=f"{self.url}/rss", poll_s=POLL_S))
@@ -113,7 +113,7 @@ class AtomSource(RssSource):
     def __init__(self) -> None:
         super().__init__()
         hosts = [said.url.split("/")[2] for said in self.items]
-        self.expected = [text_hash(f"{self._place}|tag:{host},2024:{n}") for n, host in enumerate(hosts)]
+        self.expected: Sequence[str] = [text_hash(f"{self._place}|tag:{host},2024:{n}") for n, host in enumerate(hosts)]
 
     def feed(self) -> Feed:
         return Rss("atom", RssFeed(keys=KEYS, url=f"{self.url}/atom", poll_s=POLL_S))
@@ -132,7 +132,7 @@ class FileSource:
     def __init__(self, folder: Path, *, is_csv: bool) -> None:
         self.folder, self._is_csv = folder, is_csv
         self.items = articles()
-        self.expected = [address_id(said.url) for said in self.items]
+        self.expected: Sequence[str] = [address_id(said.url) for said in self.items]
         self.path = folder / f"news.{'csv' if is_csv else 'jsonl'}"
         self._begin()
 
@@ -184,7 +184,7 @@ class WebhookSource:
 
     def __init__(self) -> None:
         self.items = articles()
-        self.expected = [address_id(said.url) for said in self.items]
+        self.expected: Sequence[str] = [address_id(said.url) for said in self.items]
         self._webhook = Webhook("hook", WebhookFeed(keys=KEYS, port=0))
         self._posted = 0
 

@@ -96,18 +96,24 @@ class NewsApi:
             raise self._service.failure(failure) from None
 
     async def _poll(self, session: aiohttp.ClientSession, sink: Sink, since: Since) -> None:
-        found: list[tuple[str, _Article]] = []
+        found: dict[str, _Article] = {}
+        try:
+            await self._find(session, sink, since, found)
+        finally:  # a page that fails takes nothing from those before it
+            for id_, article in sorted(found.items(), key=lambda each: iso_ns(each[1].published_at) or 0):
+                self._tell(sink, id_, article)
+                self._told.add(id_)
+        sink.heard()
+
+    async def _find(self, session: aiohttp.ClientSession, sink: Sink, since: Since, found: dict[str, _Article]) -> None:
+        """Ask for pages until one says nothing new."""
         for page in range(1, self._settings.max_pages + 1):
             articles = await self._page(session, sink, self._asked(sink.now(), since) | {"page": str(page)})
-            new = [each for each in self._read(articles, sink) if self._told.is_new(each[0])]
-            found += new
+            new = {id_: each for id_, each in self._read(articles, sink) if id_ not in self._told and id_ not in found}
+            found |= new
             if len(articles) < _PAGE_ARTICLES or not new:
-                break
-        else:
-            sink.skip("more articles than max_pages")
-        sink.heard()
-        for id_, article in sorted(found, key=lambda each: iso_ns(each[1].published_at) or 0):
-            self._tell(sink, id_, article)
+                return
+        sink.skip("more pages than max_pages")
 
     def _asked(self, now_ns: int, since: Since) -> dict[str, str]:
         settings = self._settings

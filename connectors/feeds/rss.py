@@ -118,12 +118,13 @@ class Rss:
             at = entry.get("published_parsed") or entry.get("updated_parsed")
             published_at = timegm(at) * NS_PER_S if at else None
             id_ = self._id(_string(entry, "id"), url) or said_hash(source, published_at, title)
-            if self._told.is_new(id_):
+            if id_ not in self._told:
                 found.append((published_at or sink.now(), id_, title, url, entry))
         for published_at, id_, title, url, entry in sorted(found, key=lambda each: each[0]):
             text = plain_text(_string(entry, "summary") or _content(entry))
             event = news(sink, id=id_, source=source, published_at=published_at, title=title, text=text, url=url)
             self._teller.tell(sink, event)
+            self._told.add(id_)
 
     def _id(self, own: str, url: str) -> str:
         """An entry that is known by its address has the id that any source gives it; else its own, within this feed."""

@@ -61,14 +61,14 @@ class Told:
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
 
-    def is_new(self, id_: str) -> bool:
-        """Tell whether an id was not said lately; remembers it."""
-        if id_ in self._ids:
-            return False
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._ids
+
+    def add(self, id_: str) -> None:
+        """Remember an id."""
         self._ids[id_] = None
         if len(self._ids) > _REMEMBERED:
             del self._ids[next(iter(self._ids))]
-        return True
 
 
 class Teller:

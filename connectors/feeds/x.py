@@ -59,12 +59,12 @@ class _Pause:
     def http(self) -> float:
         """5 s, doubled at each attempt, up to 320 s."""
         self._http += 1
-        return min(_HTTP_FIRST_S * (1 << self._http - 1), _HTTP_MOST_S)
+        return min(_HTTP_FIRST_S * (1 << min(self._http - 1, 10)), _HTTP_MOST_S)
 
     def limited(self, asked_s: float) -> float:
         """What the answer asks for; where it asks for nothing, a minute, doubled at each attempt."""
         self._limited += 1
-        return asked_s or min(_LIMITED_FIRST_S * (1 << self._limited - 1), _LIMITED_MOST_S)
+        return asked_s or min(_LIMITED_FIRST_S * (1 << min(self._limited - 1, 10)), _LIMITED_MOST_S)
 
 
 class X:
@@ -146,6 +146,7 @@ class X:
         for _ in range(self._settings.repair_pages):
             async with session.get(self._url + _RECENT, params=params, allow_redirects=False) as response:
                 page: wire.Page = await self._json(response, sink, wire.page, _OK)
+            sink.heard()
             yield page
             if not page.meta.next_token:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.feeds.protocol import Feed
-from connectors.feeds.settings import ExchangeFeed, Kind
+from connectors.feeds.settings import ExchangeFeed, IbFeed, Kind
 
 
 def open_feed(name: str, settings: Kind) -> Feed:
@@ -13,3 +13,7 @@ def open_feed(name: str, settings: Kind) -> Feed:
             from connectors.feeds.exchange import Exchange  # noqa: PLC0415 - ccxt is slow to load
 
             return Exchange(name, settings)
+        case IbFeed():
+            from connectors.feeds.ib import InteractiveBrokers  # noqa: PLC0415 - as above
+
+            return InteractiveBrokers(name, settings)

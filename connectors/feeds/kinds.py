@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from connectors.feeds.protocol import Feed
-from connectors.feeds.settings import ExchangeFeed, FilesFeed, Kind, NewsApiFeed, RssFeed, WebhookFeed, XFeed
+from connectors.feeds.settings import (
+    ExchangeFeed,
+    FilesFeed,
+    IbFeed,
+    Kind,
+    NewsApiFeed,
+    RssFeed,
+    WebhookFeed,
+    XFeed,
+)
 
 
 def open_feed(name: str, settings: Kind) -> Feed:
@@ -33,3 +42,7 @@ def open_feed(name: str, settings: Kind) -> Feed:
             from connectors.feeds.webhook import Webhook  # noqa: PLC0415 - as x
 
             return Webhook(name, settings)
+        case IbFeed():
+            from connectors.feeds.ib import InteractiveBrokers  # noqa: PLC0415 - as above
+
+            return InteractiveBrokers(name, settings)

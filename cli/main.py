@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from cli import backfill, conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -29,6 +29,7 @@ demo.register(app)
 replay.register(app)
 sweep.register(app)
 importing.register(app)
+backfill.register(app)
 new.register(app)
 schema.register(app)
 live.register(app)

@@ -5,6 +5,7 @@ QuorumError
 ├── BookError         a BOOK.yaml that cannot be used
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
 ├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
+├── VenueError        an exchange that cannot be reached, or does not tell what it is asked
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
@@ -48,6 +49,10 @@ class ArchiveError(QuorumError):
 
 class StoreError(QuorumError):
     """An object store that cannot be reached, or refuses; the place is named, no secret is."""
+
+
+class VenueError(QuorumError):
+    """An exchange that cannot be reached, or does not tell what it is asked; it is named."""
 
 
 class KafkaError(QuorumError):

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import backfill, conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from cli import backfill, conformance, control, data, demo, importing, letters, live, new, replay, schema, status, sweep
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -30,6 +30,7 @@ replay.register(app)
 sweep.register(app)
 importing.register(app)
 backfill.register(app)
+data.register(app)
 new.register(app)
 schema.register(app)
 live.register(app)

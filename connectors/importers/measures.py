@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from schemas.base import NS_PER_S
 OUTLIER_SIGMAS = 10
 MAD_TO_SIGMA = 1.4826
 """Of a normal distribution: standard deviation over median absolute deviation (Rousseeuw and Croux, 1993)."""
+PRICED = {
+    "bars": ("number", "interval_ns", "close"),
+    "trades": ("number", "price"),
+    "quotes": ("number", "bid", "ask"),
+}
+"""Kind to the columns that its gaps and outliers show in."""
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -33,18 +40,28 @@ def measure(batch: Batch, table: pa.Table) -> None:
         report.longest_pause_at = utc(at[pause])
     if batch.kind not in MARKET_KINDS:
         return
-    number: Ints = table["number"].to_numpy()
-    if batch.kind == "bars":
-        interval_ns = int(table["interval_ns"][0].as_py())
-        report.gaps = gaps(number // interval_ns, at, f"bars of {interval_ns / NS_PER_S:g} s")
-        report.outliers = outliers(table["close"].to_numpy(), at, np.diff(number) == interval_ns)
-    elif batch.kind == "trades":
-        if batch.numbered and len(number) > 1 and np.median(np.diff(number)) == 1:
-            report.gaps = gaps(number, at, "trade ids")
-        report.outliers = outliers(table["price"].to_numpy(), at, None)
-    else:
-        middle: Any = (table["bid"].to_numpy() + table["ask"].to_numpy()) / 2
-        report.outliers = outliers(middle, at, None)
+    names = PRICED[batch.kind]
+    columns = {name: table[name].to_numpy() for name in names}
+    report.gaps, report.outliers = market_measures(batch.kind, columns, at)
+    if not batch.numbered:
+        report.gaps = None
+
+
+def market_measures(kind: str, columns: Mapping[str, Any], at_ns: Ints) -> tuple[Gaps | None, Outliers | None]:
+    """Measure market rows of one instrument, sorted by `at_ns`; `columns` has those that `PRICED` names.
+
+    Gaps are counted among bars, and among trades whose numbers mostly rise by one.
+    """
+    number = columns.get("number", np.empty(0, np.int64))
+    if kind == "bars":
+        interval_ns = int(columns["interval_ns"][0])
+        found = gaps(number // interval_ns, at_ns, f"bars of {interval_ns / NS_PER_S:g} s")
+        return found, outliers(columns["close"], at_ns, np.diff(number) == interval_ns)
+    if kind == "trades":
+        counted = len(number) > 1 and np.median(np.diff(number)) == 1
+        found_ids = gaps(number, at_ns, "trade ids") if counted else None
+        return found_ids, outliers(columns["price"], at_ns, None)
+    return None, outliers((columns["bid"] + columns["ask"]) / 2, at_ns, None)
 
 
 class GapCounter:

@@ -8,7 +8,22 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, lake, letters, live, new, replay, schema, status, sweep
+from cli import (
+    backfill,
+    conformance,
+    control,
+    data,
+    demo,
+    importing,
+    lake,
+    letters,
+    live,
+    new,
+    replay,
+    schema,
+    status,
+    sweep,
+)
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -29,6 +44,8 @@ demo.register(app)
 replay.register(app)
 sweep.register(app)
 importing.register(app)
+backfill.register(app)
+data.register(app)
 new.register(app)
 schema.register(app)
 live.register(app)

@@ -10,6 +10,7 @@ import typer
 
 from cli import (
     backfill,
+    building,
     conformance,
     control,
     data,
@@ -21,6 +22,7 @@ from cli import (
     new,
     replay,
     schema,
+    sql,
     status,
     sweep,
 )
@@ -48,12 +50,14 @@ backfill.register(app)
 data.register(app)
 new.register(app)
 schema.register(app)
+sql.register(app)
 live.register(app)
 status.register(app)
 control.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
+building.register(app)
 
 
 def run() -> None:

@@ -7,6 +7,7 @@ QuorumError
 ├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
 ├── FeedError         a feeds.yaml that cannot be used, or a source that fails for now
 ├── VenueError        an exchange that cannot be reached, or does not tell what it is asked
+├── QueryError        a query that cannot be run
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
@@ -63,6 +64,10 @@ class FeedError(QuorumError):
 
 class VenueError(QuorumError):
     """An exchange that cannot be reached, or does not tell what it is asked; it is named."""
+
+
+class QueryError(QuorumError):
+    """A query that cannot be run, with what the database says of it."""
 
 
 class KafkaError(QuorumError):

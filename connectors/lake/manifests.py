@@ -34,7 +34,8 @@ class Chain:
     def next(self) -> int | None:
         """Find the newest manifest and give the offset at which its segment ends; None in a new lake.
 
-        Raises StoreError where the head names a manifest that is not there, or is another.
+        A commit that was broken off behind its manifest is completed. Raises StoreError where the head names a manifest
+        that is not there, or is another.
         """
         self._next, self.previous = None, ""
         head_key = f"{self._folder}head"
@@ -44,9 +45,13 @@ class Chain:
             head = read_link(self._store, head_key, data, Head)
             newest = head.manifest
             self._take(newest, head.sha256)
-        behind = [listed.key for listed in self._store.list(self._folder, newest) if _is_manifest(listed.key)]
+        keys = [listed.key for listed in self._store.list(self._folder, newest)]
+        behind = [key for key in keys if _is_manifest(key)]
         if behind:
             self._take(behind[-1])
+        plan_key = f"{(behind or [newest])[-1].removesuffix('json')}plan"
+        if plan_key in keys:
+            self._close((behind or [newest])[-1], plan_key)
         return self._next
 
     def plan(self, first: int, next_: int) -> int:
@@ -94,9 +99,13 @@ class Chain:
         if not self._store.create(key, data) and self._store.get(key) != data:
             raise StoreError(f"{self._store.where}/{key}: is another segment than this; {_RIVAL}")
         self._next, self.previous = next_, digest_of(data)
-        self._store.put(f"{self._folder}head", encode(Head(key, self.previous)))
-        self._store.delete(self._key(first, "plan"))
+        self._close(key, self._key(first, "plan"))
         return manifest
+
+    def _close(self, key: str, plan_key: str) -> None:
+        """End a commit whose manifest is there."""
+        self._store.put(f"{self._folder}head", encode(Head(key, self.previous)))
+        self._store.delete(plan_key)
 
     def _take(self, key: str, sha256: str = "") -> None:
         data = self._store.get(key)

@@ -119,7 +119,8 @@ class Files:
         for (number, record), row in zip(rows, batch.table.to_pylist(), strict=True):
             missing = [name for name in ("key", "occurred_at", "text", *self._title) if row[name] is None]
             if missing:
-                reason = f"{file.path}:{number}: {missing[0]} is missing or cannot be read"
+                name = missing[0].replace("occurred_at", "ts")
+                reason = f"{file.path}:{number}: {name} is missing or cannot be read"
                 sink.refuse(reason, printable(str(record)))
                 continue
             self._teller.tell(sink, self._event(sink, row), None if self._settings.keys else [row["key"]], again=again)

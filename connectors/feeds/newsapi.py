@@ -100,7 +100,8 @@ class NewsApi:
         try:
             await self._find(session, sink, since, found)
         finally:  # a page that fails takes nothing from those before it
-            for id_, article in sorted(found.items(), key=lambda each: iso_ns(each[1].published_at) or 0):
+            oldest_first = reversed(found.items())
+            for id_, article in sorted(oldest_first, key=lambda each: iso_ns(each[1].published_at) or 0):
                 self._tell(sink, id_, article)
                 self._told.add(id_)
         sink.heard()

@@ -115,12 +115,15 @@ class Rss:
         found = []
         for entry in reversed(entries):  # feeds begin with the newest
             title, url = plain_text(_string(entry, "title")), _string(entry, "link")
-            at = entry.get("published_parsed") or entry.get("updated_parsed")
+            at = entry.get("published_parsed")
+            if at is None and "updated_parsed" in entry:  # to ask for one that is not there is a warning
+                at = entry["updated_parsed"]
             published_at = timegm(at) * NS_PER_S if at else None
             id_ = self._id(_string(entry, "id"), url) or said_hash(source, published_at, title)
             if id_ not in self._told:
-                found.append((published_at or sink.now(), id_, title, url, entry))
-        for published_at, id_, title, url, entry in sorted(found, key=lambda each: each[0]):
+                found.append((published_at, id_, title, url, entry))
+        now = sink.now()
+        for published_at, id_, title, url, entry in sorted(found, key=lambda each: each[0] or now):
             text = plain_text(_string(entry, "summary") or _content(entry))
             event = news(sink, id=id_, source=source, published_at=published_at, title=title, text=text, url=url)
             self._teller.tell(sink, event)

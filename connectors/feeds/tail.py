@@ -98,7 +98,10 @@ class Tail:
 
 
 def record_of(tail: Tail, text: bytes) -> dict[str, Any] | None:
-    """Read one line as the values of a row; None for a CSV's header. Raises ValueError for what is no row."""
+    """Read one line as the values of a row; None for a CSV's header. Raises ValueError for what is no row.
+
+    Of JSON, what holds further values is no value of a row.
+    """
     if tail.is_csv:
         return _row(tail, text.decode("utf-8-sig" if not tail.header else "utf-8"))
     try:
@@ -107,7 +110,7 @@ def record_of(tail: Tail, text: bytes) -> dict[str, Any] | None:
         raise ValueError("a line that is no JSON") from error
     if not isinstance(record, dict):
         raise ValueError("a line that is no JSON object")  # noqa: TRY004 - as for what is no JSON
-    return record
+    return {name: value for name, value in record.items() if not isinstance(value, dict | list)}
 
 
 def _row(tail: Tail, text: str) -> dict[str, Any] | None:

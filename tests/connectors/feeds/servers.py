@@ -21,7 +21,7 @@ from schemas.base import market_id
 Item = Any
 """What was recorded, in the venue's own form."""
 Find = Callable[[str], Path]
-LISTENS_S = 15.0
+LISTENS_S = 30.0
 FOR_EVER_S = 1e9
 
 

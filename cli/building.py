@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cli.lake import Lake, commands
+from cli.lake import Lake
 from schemas.errors import StoreError
 
 INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the lake's own; `app` has those already."""
-    commands.command("build")(build)
-    commands.command("ddl")(ddl)
+    """Add the commands to the lake's own."""
+    app.command()(build)
+    app.command()(ddl)
 
 
 def build(

@@ -202,9 +202,7 @@ def _legend(grid: Cells) -> Text:
     from rich.text import Text
 
     legend = Text(f"a cell is {grid.length}, UTC:  ")
-    for (_, sign, colour), meaning in zip(
-        LEVELS, ("empty", "under half", "to 90 %", "nearly", "full"), strict=True
-    ):
+    for (_, sign, colour), meaning in zip(LEVELS, ("empty", "under half", "to 90 %", "nearly", "full"), strict=True):
         legend.append(sign * 2, colour)
         legend.append(f" {meaning}  ", "dim")
     return legend

@@ -7,13 +7,14 @@ in ns. It can refuse, break off and be slow, and it counts what it was asked.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import ParseResult, parse_qs, urlparse
 
 import msgspec
 
@@ -33,6 +34,9 @@ class Market:
     asked: Counter[str] = field(default_factory=Counter)
     page: int = 1_000
     """Most rows of an answer, whatever is asked for."""
+    slow_s: float = 0.0
+    at_once: int = 0
+    most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -143,6 +147,16 @@ def serving(name: str, market: Market) -> Iterator[dict[str, str]]:
             with market.lock:
                 market.asked[url.path] += 1
                 fault = market.fault(market.asked.total())
+                market.at_once += 1
+                market.most_at_once = max(market.most_at_once, market.at_once)
+            time.sleep(market.slow_s)
+            try:
+                self._answer(url, fault)
+            finally:
+                with market.lock:
+                    market.at_once -= 1
+
+        def _answer(self, url: ParseResult, fault: tuple[int, bytes, dict[str, str]] | None) -> None:
             if fault:
                 self._send(*fault)
                 return

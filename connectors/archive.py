@@ -43,7 +43,8 @@ def _text(*fields: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema([("id", pa.string()), ("key", _KEY), *_TIMES, *fields])
 
 
-_EVENTS = _text(("event", pa.binary()))
+EVENTS = _text(("event", pa.binary()))
+"""Columns of whole events, whatever their type."""
 SCHEMAS: dict[str, pa.Schema] = {
     "bars": _market("open", "high", "low", "close", "volume").append(pa.field("interval_ns", pa.int64())),
     "trades": _market("price", "size").append(pa.field("side", pa.int8())),
@@ -57,8 +58,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("url", pa.string()),
     ),
     "news": _text(("source", pa.string()), ("title", pa.string()), ("text", pa.string()), ("url", pa.string())),
-    "verdicts": _EVENTS,
-    "control": _EVENTS,
+    "verdicts": EVENTS,
+    "control": EVENTS,
 }
 """Columns of each kind of file. `number` is the exchange's trade or update id, of a bar its opening time in ns;
 `side` is the aggressor's, 1 buy, -1 sell, 0 unknown; `event` is the canonical JSON of a whole event."""
@@ -85,7 +86,7 @@ def write(root: Path | Store, kind: str, table: pa.Table, source: str) -> list[s
     """
     store = store_of(root)
     parts = _partitions(kind, _sorted(kind, _conform(kind, table)), source_digest(source))
-    files = [(key, _encoded(kind, rows)) for key, rows in parts]
+    files = [(key, encoded(rows)) for key, rows in parts]
     put_all(store, files)
     return [key for key, _ in files]
 
@@ -163,31 +164,32 @@ def _turns(times: npt.NDArray[np.datetime64], unit: str) -> list[int]:
     return np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1)).tolist()
 
 
-def _encoded(kind: str, table: pa.Table) -> memoryview:
+def encoded(table: pa.Table) -> bytes:
     """Give a file's bytes: integers stored as differences, and once what comes again, as small as zstd makes it.
 
     What is stored as differences or once is left uncompressed, and read twice as fast: so a clean tick costs no
     decompression at all, and a small file no start of zstd, 20 µs a column. `benchmarks/ticks.py` prints what each
     way costs.
     """
-    schema = SCHEMAS[kind]
-    integers = {field.name for field in schema if field.type == pa.int64() and field.name not in REPEATED}
-    key = table["key"].combine_chunks()
-    if len(key.dictionary) > 1:  # a slice carries the whole table's names; keep those that occur in it
-        key = key.dictionary_decode().dictionary_encode()
-        table = table.set_column(schema.names.index("key"), "key", key)
-    repeated = [field.name for field in schema if field.name in REPEATED or _comes_again(table[field.name])]
+    integers = {field.name for field in table.schema if field.type == pa.int64() and field.name not in REPEATED}
+    if "key" in table.column_names:
+        key = table["key"].combine_chunks()
+        if len(key.dictionary) > 1:  # a slice carries the whole table's names; keep those that occur in it
+            key = key.dictionary_decode().dictionary_encode()
+            table = table.set_column(table.schema.names.index("key"), "key", key)
+    repeated = [field.name for field in table.schema if field.name in REPEATED or _comes_again(table[field.name])]
     small = integers | {"key", "interval_ns", "side"} | {name for name in repeated if table[name].type == pa.float64()}
     file = pa.BufferOutputStream()
     pq.write_table(
         table,
         file,
-        compression={name: "none" if name in small else "zstd" for name in schema.names},
+        compression={name: "none" if name in small else "zstd" for name in table.column_names},
         row_group_size=ROW_GROUP_ROWS,
         use_dictionary=repeated,
         column_encoding=dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
     )
-    return memoryview(file.getvalue())
+    data: bytes = file.getvalue().to_pybytes()
+    return data
 
 
 def _comes_again(column: pa.ChunkedArray) -> bool:

@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol, TypeAlias
 from schemas.errors import StoreError
 
 S3_PREFIX = "s3://"
-Bytes: TypeAlias = bytes | memoryview
 
 
 class Listed(NamedTuple):
@@ -28,6 +27,11 @@ class Listed(NamedTuple):
     """Bytes."""
     tag: str
     """Changes with the content: S3's ETag, a file's time of change and size."""
+
+
+Names: TypeAlias = list[str]
+Level: TypeAlias = tuple[Names, list[Listed]]
+"""The names of folders, and the objects beside them, each sorted."""
 
 
 class Store(Protocol):
@@ -51,11 +55,21 @@ class Store(Protocol):
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         """Give the objects whose keys begin with `prefix` and come behind `after`, sorted by key as bytes."""
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Names:
         """Give the names, sorted, of what lies one level below `prefix`, which ends with `/`, and holds more."""
+
+    def level(self, prefix: str) -> Level:
+        """Give what lies one level below `prefix`, which ends with `/` or is empty: folders and objects."""
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
+
+
+def checked(where: str, key: str) -> str:
+    """Give a key back. Raises StoreError where it could not be that of an object in every store."""
+    if not key or key.startswith("/") or re.search(r"(^|/)(\.\.?)?(/|$)", key):
+        raise StoreError(f"{where}: {key!r} is no key of an object")
+    return key
 
 
 def open_store(where: str) -> Store:
@@ -67,7 +81,7 @@ def open_store(where: str) -> Store:
     return FolderStore(Path(where))
 
 
-def put_all(store: Store, objects: Sequence[tuple[str, Bytes]]) -> None:
+def put_all(store: Store, objects: Sequence[tuple[str, bytes]]) -> None:
     """Write several objects: into a folder all of them or, on an error or an interrupt, none; else one by one.
 
     In a folder it does not wait for the disk: after a loss of power files may be missing.
@@ -109,7 +123,7 @@ class FolderStore:
         except OSError as error:
             raise self._failed(key, "written", error) from None
 
-    def put_all(self, objects: Sequence[tuple[str, Bytes]]) -> None:
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
         """Write several objects, none of which appears before all are written."""
         staged: list[tuple[Path, str]] = []
         try:
@@ -143,13 +157,17 @@ class FolderStore:
         for path in (self._root / folder).rglob("*"):
             key = path.relative_to(self._root).as_posix()
             if not path.name.startswith(".") and key.startswith(prefix) and key > after and path.is_file():
-                state = path.stat()
-                found.append(Listed(key, state.st_size, f"{state.st_mtime_ns}-{state.st_size}"))
+                found.append(self._listed(path))
         yield from sorted(found, key=lambda each: each.key.encode())
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Names:
+        return self.level(prefix)[0]
+
+    def level(self, prefix: str) -> Level:
         folder = self._root / prefix
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        below = sorted(folder.iterdir(), key=lambda path: path.name.encode()) if folder.is_dir() else []
+        names = [path.name for path in below if path.is_dir()]
+        return names, [self._listed(path) for path in below if not path.name.startswith(".") and path.is_file()]
 
     def delete(self, key: str) -> None:
         try:
@@ -158,9 +176,11 @@ class FolderStore:
             raise self._failed(key, "removed", error) from None
 
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or re.search(r"(^|/)\.\.?(/|$)", key):
-            raise StoreError(f"{self.where}: {key!r} is no key of an object")
-        return self._root / key
+        return self._root / checked(self.where, key)
+
+    def _listed(self, path: Path) -> Listed:
+        state = path.stat()
+        return Listed(path.relative_to(self._root).as_posix(), state.st_size, f"{state.st_mtime_ns}-{state.st_size}")
 
     def _part(self, key: str) -> Path:
         path = self._path(key)
@@ -171,7 +191,7 @@ class FolderStore:
         self._fill(part, key, data, synced=True)
         return part
 
-    def _fill(self, part: Path, key: str, data: Bytes, *, synced: bool) -> None:
+    def _fill(self, part: Path, key: str, data: bytes, *, synced: bool) -> None:
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from schemas.base import NS_PER_MIN
 from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ Every trade of a day:
     --until 2026-03-02 --into archive
 """
 INTERRUPTED = 130
-SETTLED_NS = NS_PER_MIN
+SETTLED_MIN = 1
 """An exchange may still change or add what is younger."""
 
 
@@ -60,15 +58,18 @@ def backfill_(
     So Ctrl-C loses little, and the same command goes on. At the end all that was asked for is checked for gaps: an
     exchange that has no candle for a minute without a trade leaves a gap, and nothing is filled in.
     """
+    import asyncio
+
     from cli.progress import fetch_progress
     from cli.replay import parse_time
     from connectors.backfill.state import Wanted
     from connectors.importers.settings import check_instrument, parse_interval
     from connectors.store import open_store
+    from schemas.base import NS_PER_MIN
 
     now_ns = time.time_ns()
     since_ns, until_ns = parse_time(since), parse_time(until)
-    settled_ns = (now_ns - SETTLED_NS) // NS_PER_MIN * NS_PER_MIN
+    settled_ns = (now_ns // NS_PER_MIN - SETTLED_MIN) * NS_PER_MIN
     wanted = Wanted(
         exchange=exchange,
         symbol=symbol,

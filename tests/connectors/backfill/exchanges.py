@@ -6,14 +6,17 @@ in ns. It can refuse, break off and be slow, and it counts what it was asked.
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import ParseResult, parse_qs, urlparse
 
 import msgspec
 
@@ -33,6 +36,9 @@ class Market:
     asked: Counter[str] = field(default_factory=Counter)
     page: int = 1_000
     """Most rows of an answer, whatever is asked for."""
+    slow_s: float = 0.0
+    at_once: int = 0
+    most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -42,12 +48,12 @@ def _binance(market: Market, path: str, query: dict[str, str]) -> Any:
         return {"symbols": [_binance_symbol()], "rateLimits": []}
     if path == "/klines":
         since = int(query.get("startTime", 0))
-        rows = [_kline(at, price) for at, price in market.candles if at >= since]
-        return rows[:limit]
+        place = bisect_left(market.candles, (since, 0.0))
+        return [_kline(at, price) for at, price in market.candles[place : place + limit]]
     if path == "/aggTrades":
         trades = market.trades
         if "fromId" in query:
-            trades = [trade for trade in trades if trade[0] >= int(query["fromId"])]
+            trades = trades[bisect_left(trades, (int(query["fromId"]),)) :]
         else:
             lo, hi = int(query["startTime"]), int(query["endTime"])
             trades = [trade for trade in trades if lo <= trade[1] <= hi]
@@ -128,6 +134,12 @@ def _pair() -> dict[str, Any]:
 SPEAK = {"binance": _binance, "kraken": _kraken}
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # who asked may have been interrupted
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(name: str, market: Market) -> Iterator[dict[str, str]]:
     """Serve a market as an exchange does; give the addresses that stand in for its own."""
@@ -143,6 +155,16 @@ def serving(name: str, market: Market) -> Iterator[dict[str, str]]:
             with market.lock:
                 market.asked[url.path] += 1
                 fault = market.fault(market.asked.total())
+                market.at_once += 1
+                market.most_at_once = max(market.most_at_once, market.at_once)
+            time.sleep(market.slow_s)
+            try:
+                self._answer(url, fault)
+            finally:
+                with market.lock:
+                    market.at_once -= 1
+
+        def _answer(self, url: ParseResult, fault: tuple[int, bytes, dict[str, str]] | None) -> None:
             if fault:
                 self._send(*fault)
                 return
@@ -150,10 +172,6 @@ def serving(name: str, market: Market) -> Iterator[dict[str, str]]:
             self._send(200, msgspec.json.encode(SPEAK[name](market, url.path, query)), {})
 
         def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            with suppress(ConnectionError):  # who asked may have been interrupted
-                self._write(status, body, headers)
-
-        def _write(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
             for key, value in {"Content-Type": "application/json", **headers}.items():
                 self.send_header(key, value)
@@ -163,7 +181,7 @@ def serving(name: str, market: Market) -> Iterator[dict[str, str]]:
             if body.endswith(CUT):
                 self.close_connection = True
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

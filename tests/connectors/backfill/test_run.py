@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from connectors.backfill import venue as venue_module
+from connectors.backfill.run import CALLS
 from connectors.importers.settings import Settings
 from connectors.store import Listed
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS
@@ -108,6 +109,29 @@ def test_time_that_is_fetched_bit_by_bit_gives_the_same_bytes(days: list[int], t
     fetch(tmp_path / "bits", market, MONTH)
     assert listing(tmp_path / "bits") == listing(tmp_path / "whole")
     assert market.asked["/klines"] <= 4 + (11 - max(days)) * 1440 // 1000
+
+
+def test_trades_of_an_hour_that_is_under_way_are_completed(tmp_path: Path) -> None:
+    trades = [(i, START_MS + i * 1_500, 100.0 + i % 9, 1.0, False) for i in range(12_000)]
+    for name, runs in (("whole", (250,)), ("rising", (95, 97, 250)), ("again", (250, 95, 97))):
+        for minutes in runs:
+            want = wanted("binance", "trades", START_MS, START_MS + minutes * MINUTE_MS)
+            fetch(tmp_path / name, Market(trades=trades), want)
+    assert len(rows(tmp_path / "whole", "trades")) == 10_000
+    assert listing(tmp_path / "again") == listing(tmp_path / "whole") == listing(tmp_path / "rising")
+
+
+def test_several_calls_are_in_flight_and_no_more_than_is_said(tmp_path: Path) -> None:
+    market = bars_of_month()
+    market.slow_s = 0.05
+    fetch(tmp_path, market, MONTH)
+    assert 3 <= market.most_at_once <= CALLS
+
+
+def test_the_limits_of_an_exchange_are_kept_by_default() -> None:
+    exchange = venue_module.connect("binance")
+    assert exchange.enableRateLimit
+    assert exchange.rateLimit > 0
 
 
 def refusing_from(number: int) -> Fault:

@@ -113,14 +113,18 @@ class Quotes:
     def __init__(self, keys: dict[str, str], sink: Sink, traits: Traits) -> None:
         self._keys, self._sink, self._traits = keys, sink, traits
         self._last: dict[str, QuoteTicked] = {}
+        self._unnumbered = 0
+        """The number given last to a quote that has none: our time, but never the same twice."""
 
     def take(self, ticker: Fields) -> None:
         """Tell a quote, in ccxt's form of a ticker."""
         key = self._keys.get(ticker.get("symbol") or "")
         if key is None:
             return
+        now = self._sink.now()
+        self._unnumbered = max(now, self._unnumbered + 1)
         try:
-            event = quote_of(ticker, key, self._sink.now(), self._traits)
+            event = quote_of(ticker, key, now, self._traits, self._unnumbered)
         except (TypeError, ValueError) as error:
             self._sink.refuse(f"{key}: a quote cannot be read: {error}", str(ticker.get("info")))
             return

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from connectors.feeds.protocol import Feed
-from connectors.feeds.settings import ExchangeFeed, FilesFeed, Kind, NewsApiFeed, RssFeed, WebhookFeed, XFeed
+from connectors.feeds.settings import (
+    ExchangeFeed,
+    FilesFeed,
+    IbFeed,
+    Kind,
+    NewsApiFeed,
+    RssFeed,
+    WebhookFeed,
+    XFeed,
+)
 
 
-def open_feed(name: str, settings: Kind) -> Feed:
+def open_feed(name: str, settings: Kind) -> Feed:  # noqa: PLR0911 - one of each kind
     """Make the feed `name`; nothing is connected yet. Raises FeedError for settings that cannot be used."""
     match settings:
         case ExchangeFeed():
@@ -33,3 +42,7 @@ def open_feed(name: str, settings: Kind) -> Feed:
             from connectors.feeds.webhook import Webhook  # noqa: PLC0415 - as x
 
             return Webhook(name, settings)
+        case IbFeed():
+            from connectors.feeds.ib import InteractiveBrokers  # noqa: PLC0415 - as above
+
+            return InteractiveBrokers(name, settings)

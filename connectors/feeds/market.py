@@ -41,14 +41,14 @@ def trade_of(trade: Fields, key: str, now: int) -> TradeTicked:
     )
 
 
-def quote_of(ticker: Fields, key: str, now: int, traits: Traits) -> QuoteTicked:
-    """Make the event of ccxt's ticker. A venue that neither numbers nor dates its quotes lends them our time."""
+def quote_of(ticker: Fields, key: str, now: int, traits: Traits, unnumbered: int) -> QuoteTicked:
+    """Make the event of ccxt's ticker. `unnumbered` is its number where the venue gives none; its time is ours then."""
     info = ticker.get("info") or {}
     told = info.get(traits.quote_ms) or ticker.get("timestamp")
     occurred_at = int(told) * NS_PER_MS if told else now
     number = info.get(traits.quote_number) or ticker.get("nonce")
     return QuoteTicked(
-        id=market_id(key, "quote", number_of(number) if number else now),
+        id=market_id(key, "quote", number_of(number) if number else unnumbered),
         key=key,
         occurred_at=occurred_at,
         observed_at=max(now, occurred_at),

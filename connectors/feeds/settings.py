@@ -158,7 +158,33 @@ class WebhookFeed(TextFeed, frozen=True, kw_only=True, tag="webhook"):
     max_body_bytes: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 1_000_000
 
 
-Kind = ExchangeFeed | XFeed | NewsApiFeed | RssFeed | FilesFeed | WebhookFeed  # each kind joins here by `|`
+class IbContract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is traded at Interactive Brokers."""
+
+    type: Literal["future", "stock"]
+    symbol: Name
+    exchange: Name = "SMART"
+    currency: Name = "USD"
+    expiry: str = ""
+    """Of a future: its month, as 202512."""
+
+
+class IbFeed(FeedSettings, frozen=True, kw_only=True, tag="ib"):
+    """Bars and quotes of Interactive Brokers, through a TWS or IB Gateway."""
+
+    host: Name = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 7497
+    client_id: Annotated[int, Meta(ge=0)] = 71
+    """Unlike that of any other program on the same TWS."""
+    contracts: Annotated[dict[Name, IbContract], Meta(min_length=1)]
+    """Key of the events to the contract."""
+    tell: Annotated[tuple[Literal["bars", "quotes"], ...], Meta(min_length=1)] = ("bars",)
+    interval: Name = "1m"
+    backfill_s: Annotated[float, Meta(ge=0)] = 3600.0
+    """How far back a gap is repaired at most."""
+
+
+Kind = ExchangeFeed | IbFeed | XFeed | NewsApiFeed | RssFeed | FilesFeed | WebhookFeed
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):

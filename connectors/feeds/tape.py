@@ -16,6 +16,9 @@ MAX_PAGES = 1_000
 GRACE_NS = 2 * NS_PER_S
 """After its end a bar is asked for by REST: trades of its last moment are counted in by then."""
 BARS_PAGE = 500
+NEWEST_PAGE = 1_000
+SLACK_MS = 1_000
+"""A span's end is given in whole seconds."""
 
 
 class Tape:
@@ -66,23 +69,36 @@ class Tape:
                 return
 
     async def _page(self, before: int | None) -> list[Fields]:
-        """Fetch the next trades, in order. A venue that gives the newest of a span first is asked for earlier ones."""
-        params: dict[str, Any] = {"fetchTradesMethod": self._traits.recent} if self._traits.recent else {}
-        if self._number is not None and self._traits.by_number and self._venue.apiKey:
+        """Fetch the next trades, in order: among the newest if those reach back far enough, for they cost least."""
+        if self._number is None or self._traits.recent:
+            newest = await self._newest()
+            reaches = bool(newest) and self._number is not None and number_of(newest[0]["id"]) <= self._number + 1
+            if self._number is None or reaches or not newest or not self._venue.apiKey:
+                return newest
             params = {"fetchTradesMethod": self._traits.by_number, "fromId": self._number + 1}
-        if self._number is None or params:
             return self._in_order(await self._venue.fetch_trades(self._symbol, None, self._traits.page, params))
+        if not self._traits.newest_first:
+            return self._in_order(await self._venue.fetch_trades(self._symbol, self._ms, self._traits.page))
+        return await self._backwards(self._number)
+
+    async def _newest(self) -> list[Fields]:
+        params = {"fetchTradesMethod": self._traits.recent} if self._traits.recent else {}
+        return self._in_order(await self._venue.fetch_trades(self._symbol, None, NEWEST_PAGE, params))
+
+    async def _backwards(self, number: int) -> list[Fields]:
+        """Fetch all trades behind `number`, the newest first."""
         found: dict[int, Fields] = {}
+        until = self._sink.now() // NS_PER_MS + SLACK_MS
         for _ in range(MAX_PAGES):
+            params = {"until": until}
             page = self._in_order(await self._venue.fetch_trades(self._symbol, self._ms, self._traits.page, params))
-            fresh = {number_of(trade["id"]): trade for trade in page} if page else {}
+            fresh = {number_of(trade["id"]): trade for trade in page}
             if not fresh.keys() - found.keys():
                 break
             found |= fresh
-            first = number_of(page[0]["id"])
-            if not self._traits.consecutive or first <= self._number + 1:
+            if min(fresh) <= number + 1:
                 break
-            params = {"until": page[0]["timestamp"] + 1}
+            until = int(page[0]["timestamp"]) + SLACK_MS
         return self._in_order(list(found.values()))
 
     def _in_order(self, trades: Sequence[Fields]) -> list[Fields]:

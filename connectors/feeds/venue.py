@@ -37,6 +37,8 @@ class Traits(Struct, frozen=True):
     """ccxt's method that gives the newest trades, where its usual one gives sums of them."""
     page: int = 1000
     """Trades that one answer holds at most."""
+    newest_first: bool = False
+    """Of a span of time the venue gives the newest trades, and wants to be told the span's end."""
     quote_number: str = ""
     """Field of the venue's message that numbers its quotes."""
     quote_ms: str = ""
@@ -51,7 +53,7 @@ TRAITS: dict[str, Traits] = {
     "binanceusdm": Traits(
         **_BINANCE, by_number="fapiPublicGetHistoricalTrades", recent="fapiPublicGetTrades", page=500
     ),
-    "coinbase": Traits(consecutive=True),
+    "coinbase": Traits(consecutive=True, newest_first=True),
     "kraken": Traits(consecutive=True),
 }
 

@@ -28,8 +28,10 @@ QUIET_S = 0.3
 class Source(Protocol):
     """A server on this machine that speaks a source's wire format. It holds a recording of several items."""
 
-    expected: Sequence[str]
-    """The ids of the events that the items make, in order."""
+    @property
+    def expected(self) -> Sequence[str]:
+        """The ids of the events that the items make, in order."""
+        ...
 
     def feed(self) -> Feed:
         """Make the feed that listens to this server."""
@@ -92,6 +94,7 @@ class Listener:
         self.feed = feed
         self.told: list[Event] = []
         self.refused: list[str] = []
+        self.failures: list[str] = []
         self.sink = HostSink(self.told.append, FeedMeter("contract", feed.streams))
         report = self.sink.refuse
 
@@ -119,7 +122,8 @@ class Listener:
         while True:
             try:
                 await self.feed.run(self.sink, dict(self.sink.since))
-            except FeedError:
+            except FeedError as error:
+                self.failures.append(str(error))
                 await asyncio.sleep(0.05)
 
     async def until(self, is_so: Callable[[], bool], task: asyncio.Task[None], what: str) -> None:
@@ -129,7 +133,9 @@ class Listener:
         while not is_so():
             if task.done():
                 task.result()
-            assert loop.time() < end, f"{what} has not come; told {self.ids}, refused {self.refused}"
+            assert loop.time() < end, (
+                f"{what} has not come; told {self.ids}, refused {self.refused}, {self.failures[-2:]}"
+            )
             await asyncio.sleep(0.01)
 
     async def until_told(self, ids: Sequence[str], task: asyncio.Task[None]) -> None:
@@ -219,7 +225,7 @@ async def what_cannot_be_read_is_reported_and_passed_over(case: FeedCase) -> Non
             await source.say(0, half)
             await listener.until_told(source.expected[:half], task)
             await source.garble()
-            await listener.until(lambda: bool(listener.refused), task, "the report of what cannot be read")
+            await listener.until(lambda: bool(listener.refused or listener.failures), task, "the report of it")
             await source.say(half, len(source.expected))
             await listener.until_told(source.expected, task)
 

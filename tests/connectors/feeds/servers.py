@@ -21,7 +21,7 @@ from schemas.base import market_id
 Item = Any
 """What was recorded, in the venue's own form."""
 Find = Callable[[str], Path]
-LISTENS_S = 15.0
+LISTENS_S = 30.0
 FOR_EVER_S = 1e9
 
 
@@ -44,6 +44,7 @@ class Server:
         self._subscribed = asyncio.Event()
         self._refusal: tuple[int, int] | None = None
         self._hushed = False
+        self._garbled = False
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Server]:
@@ -66,7 +67,8 @@ class Server:
 
     def feed(self) -> Exchange:
         urls = {host: f"{'ws' if host.startswith('ws') else 'http'}://127.0.0.1:{self.port}" for host in self.hosts}
-        chosen = {"exchange": self.exchange, "poll_s": 0.05, "backfill_s": FOR_EVER_S, "urls": urls} | self.settings
+        usual: Item = {"exchange": self.exchange, "poll_s": 0.05, "backfill_s": FOR_EVER_S, "urls": urls}
+        chosen = usual | self.settings
         return Exchange("test", ExchangeFeed(**chosen))
 
     # What a test says
@@ -92,6 +94,9 @@ class Server:
             await self._send(self.message(item))
 
     async def garble(self) -> None:
+        if self.settings.get("transport") == "rest":
+            self._garbled = True
+            return
         await self._listened()
         await self._send('{"e": "trade", "s": ')
 
@@ -133,6 +138,9 @@ class Server:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
+            if self._garbled:
+                self._garbled = False
+                return web.Response(text='[{"id": 1, "pri', content_type="application/json")
             return web.json_response(self.get(request.path, dict(request.query)))
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -251,7 +259,7 @@ class Kraken(Server):
     def message(self, item: Any) -> Item:
         price, size, time_s, side, _, _, number = item
         at = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        trade = {"symbol": "BTC/USDT", "side": {"b": "buy", "s": "sell"}[side], "price": float(price)}
+        trade: Item = {"symbol": "BTC/USDT", "side": {"b": "buy", "s": "sell"}[side], "price": float(price)}
         trade |= {"qty": float(size), "ord_type": "market", "trade_id": number, "timestamp": at}
         return {"channel": "trade", "type": "update", "data": [trade]}
 
@@ -286,7 +294,7 @@ class KrakenBars(Kraken):
 
     def message(self, item: Any) -> Item:
         at = datetime.fromtimestamp(item[0], UTC).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
-        candle = dict(zip(("open", "high", "low", "close", "vwap", "volume"), map(float, item[1:7]), strict=True))
+        candle: Item = dict(zip(("open", "high", "low", "close", "vwap", "volume"), map(float, item[1:7]), strict=True))
         candle |= {"symbol": "BTC/USDT", "trades": item[7], "interval_begin": at, "interval": 1}
         return {"channel": "ohlc", "type": "update", "data": [candle]}
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
+import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.feeds.settings import XFeed
 from connectors.feeds.x import X
@@ -126,6 +130,31 @@ def test_a_line_may_come_in_pieces_and_keep_alives_between_lines() -> None:
     assert [event.text for event in sink.told] == ["bitcoin ☃"]
     assert sink.refused == []
     assert sink.heards >= 4
+
+
+@given(st.lists(st.integers(1, 400), max_size=20))
+def test_however_the_bytes_of_a_stream_are_cut_its_posts_are_the_same(steps: list[int]) -> None:
+    data = b"\r\n".join(line(said(n, f"bitcoin ☃ {n}")) for n in range(3))
+
+    class Response:
+        content: Any
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            at = 0
+            for step in [*steps, len(data)]:
+                yield data[at : at + step]
+                at += step
+
+    async def run() -> Kept:
+        response, sink = Response(), Kept()
+        response.content = response
+        with pytest.raises(FeedError, match="X ended the stream"):
+            await X("x", XFeed(keys=KEYS))._read(cast("aiohttp.ClientResponse", response), sink)
+        return sink
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("X_BEARER_TOKEN", TOKEN)
+        assert [event.text for event in asyncio.run(run()).told] == [f"bitcoin ☃ {n}" for n in range(3)]
 
 
 def test_rules_follow_the_settings_and_those_of_others_stay() -> None:

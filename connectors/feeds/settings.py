@@ -188,7 +188,7 @@ Kind = ExchangeFeed | IbFeed | XFeed | NewsApiFeed | RssFeed | FilesFeed | Webho
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
-    feeds: dict[Name, Kind]
+    feeds: dict[Name, Any]
 
 
 def load_feeds(path: Path) -> dict[str, Kind]:
@@ -202,9 +202,17 @@ def load_feeds(path: Path) -> dict[str, Kind]:
     except yaml.YAMLError as error:
         raise FeedError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     try:
-        return msgspec.convert(data, _File).feeds
+        feeds = msgspec.convert(data, _File).feeds
     except msgspec.ValidationError as error:
         raise FeedError(f"{path}: {error}") from None
+    return {name: _read(path, name, each) for name, each in feeds.items()}
+
+
+def _read(path: Path, name: str, told: object) -> Kind:
+    try:
+        return msgspec.convert(told, Kind)  # type: ignore[arg-type]
+    except msgspec.ValidationError as error:
+        raise FeedError(f"{path}: feed {name}: {error}") from None
 
 
 def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str:

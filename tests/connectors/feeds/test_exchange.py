@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
+import ccxt
 import pytest
 
-from connectors.feeds.venue import make_venue, tap
+from connectors.feeds.venue import make_venue, tap, watched
 from schemas.errors import FeedError
 from schemas.market import BarClosed, QuoteTicked
 from tests.connectors.feeds.servers import Binance, KrakenBars, kraken_rows
@@ -212,3 +214,35 @@ def test_every_quote_of_a_burst_is_seen_and_a_connection_is_tapped_once() -> Non
     client = asyncio.run(scenario())
     assert [each["bid"] for each in seen] == [1.0, 1.5]
     assert len(client.resolved) == 2
+
+
+def test_a_connection_that_ccxt_makes_anew_by_itself_is_a_loss() -> None:
+    class Venue:
+        def client(self, _url: str) -> Any:
+            return SimpleNamespace(resolve=None, handle_text_or_binary_message=None)
+
+    venue: Any = Venue()
+    tap(venue, Listener(Binance([], "spot", tell=("trades",)).feed()).sink, lambda _quote: None)
+    venue.client("wss://one")
+    venue.client("wss://another")
+    with pytest.raises(ccxt.NetworkError, match="lost meanwhile"):
+        venue.client("wss://one")
+
+
+def test_one_whose_wait_ccxt_cancels_is_told_of_a_loss_and_our_own_cancel_stays_one() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        closed = loop.create_future()
+        closed.cancel()
+        with pytest.raises(ccxt.NetworkError, match="the connection was closed"):
+            await watched(closed)
+        ours = asyncio.ensure_future(watched(loop.create_future()))
+        await asyncio.sleep(0)
+        ours.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ours
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await watched(loop.create_future())
+
+    asyncio.run(scenario())

@@ -169,6 +169,24 @@ def test_a_venue_that_does_not_number_is_asked_again_once_it_is_connected() -> N
     assert len(venue.asked) == 3
 
 
+def test_numbers_that_begin_anew_are_followed() -> None:
+    venue, heard = Venue(BY_TIME), Heard()
+    tape = tape_of(venue, heard, 5_000)
+    late = {"timestamp": T0_MS + 1_000 * 5_000 + 60_001}
+    asyncio.run(tape.take([trade(4_999)]))
+    asyncio.run(tape.take([trade(7, **late), trade(8, **late)]))
+    assert heard.numbers == [7, 8]
+    assert heard.refused == [f"{KEY}: the numbers of trades begin anew at 7"]
+
+
+def test_an_id_of_another_make_is_no_place_to_go_on_from() -> None:
+    heard = Heard()
+    tape = Tape(Venue(BY_TIME), "BTC/USDT", KEY, heard.sink, BY_TIME)
+    tape.resume(Newest(heard.at_ns, "a-trade"), NS_PER_S)
+    assert not tape.stands
+    assert len(heard.refused) == 1
+
+
 @given(
     said=st.lists(st.integers(1, 30), max_size=40),
     cuts=st.lists(st.integers(0, 40), max_size=5),

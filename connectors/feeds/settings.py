@@ -220,9 +220,10 @@ def load_feeds(path: Path) -> dict[str, Kind]:
 
 def _read(path: Path, name: str, told: object) -> Kind:
     try:
-        return msgspec.convert(told, Kind)  # type: ignore[arg-type]
+        read: Kind = msgspec.convert(told, Kind)
     except msgspec.ValidationError as error:
         raise FeedError(f"{path}: feed {name}: {error}") from None
+    return read
 
 
 def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
 
 from connectors.feeds.settings import secret_of
 from connectors.importers.report import printable
@@ -78,8 +77,11 @@ async def answer(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_BYTES
     return b"".join(parts)
 
 
-def asked_wait_s(headers: CIMultiDictProxy[str], now_ns: int) -> float:
-    """Give how long a service asks to be left alone, in s: by Retry-After or x-rate-limit-reset, else 0."""
+def asked_wait_s(headers: Mapping[str, str], now_ns: int) -> float:
+    """Give how long a service asks to be left alone, in s: by Retry-After or x-rate-limit-reset, else 0.
+
+    `headers` are an answer's, which go by any case.
+    """
     after, reset = headers.get("Retry-After", "").strip(), headers.get("x-rate-limit-reset", "").strip()
     if after.isascii() and after.isdigit():
         wait_s = float(after)

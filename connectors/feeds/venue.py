@@ -6,8 +6,9 @@ message cannot be read. Here each quote is handed on, and such a message is repo
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -97,11 +98,17 @@ def _moved(addresses: object, urls: Mapping[str, str]) -> object:
 
 
 def tap(venue: Any, sink: Sink, on_quote: Callable[[Ticker], None]) -> None:  # noqa: ANN401
-    """Hand on every quote that comes by WebSocket, tell `sink` of every message, report those that cannot be read."""
+    """Hand on every quote that comes by WebSocket, tell `sink` of every message, report those that cannot be read.
+
+    ccxt connects anew by itself while nobody waits for a message; here that is a loss like any other, to be repaired.
+    """
     connect = venue.client
+    known: dict[str, Any] = {}
 
     def client(url: str) -> Any:  # noqa: ANN401
         made = connect(url)
+        if known.setdefault(url, made) is not made:
+            raise ccxt.NetworkError("the connection was lost meanwhile")
         if "resolve" not in vars(made):
             made.resolve = _each_quote(made.resolve, on_quote)
             made.handle_text_or_binary_message = _guarded(made.handle_text_or_binary_message, sink)
@@ -129,6 +136,17 @@ def _guarded(handle: Callable[[str | bytes], None], sink: Sink) -> Callable[[str
             sink.refuse(f"a message cannot be read: {type(error).__name__}", text)
 
     return handled
+
+
+async def watched(watching: Awaitable[Any]) -> Any:  # noqa: ANN401
+    """Wait for what ccxt watches. It cancels who waits on a connection that it closes: that is raised as a loss."""
+    try:
+        return await watching
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ccxt.NetworkError("the connection was closed") from None
 
 
 def as_feed_error(venue: Any, name: str, error: BaseException) -> FeedError:  # noqa: ANN401

@@ -287,7 +287,14 @@ class Kraken(Server):
 
 
 class KrakenBars(Kraken):
-    """Items are rows of the recorded answer to OHLC. Of what has happened, the last is still open."""
+    """Items are rows of the recorded answer to OHLC. Of what has happened, the last is still open.
+
+    `now` follows the recording: it is half a minute into the last bar.
+    """
+
+    def now(self) -> int:
+        opened_s: int = (self.history or self.items)[-1][0]
+        return (opened_s + 30) * 1_000_000_000
 
     def id_of(self, item: Any) -> str:
         return market_id("BTC/USDT@kraken", "bar60", item[0] * 1_000_000_000)

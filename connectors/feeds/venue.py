@@ -14,6 +14,7 @@ from typing import Any
 
 import ccxt
 import ccxt.pro
+import msgspec
 from msgspec import Struct
 
 from connectors.feeds.protocol import Sink
@@ -24,6 +25,7 @@ from schemas.errors import FeedError
 TRADES_KEPT = 10_000
 """Trades that ccxt holds while a gap is repaired."""
 MAX_REASON_CHARS = 300
+FIRST_ERROR_STATUS = 400
 Ticker = dict[str, Any]
 
 
@@ -81,9 +83,25 @@ def make_venue(
         except ccxt.NotSupported:
             raise FeedError(f"exchange {settings.exchange}: has no test network; leave `sandbox` out") from None
     venue.urls["api"] = _moved(venue.urls["api"], settings.urls)
+    venue.on_rest_response = _checked(venue.on_rest_response)
     if markets is not None:
         venue.set_markets(markets)
     return venue
+
+
+def _checked(on_response: Callable[..., str]) -> Callable[..., str]:
+    """Refuse a good answer that is no JSON: ccxt's parser of some venues takes it for an empty one."""
+
+    def checked(status: int, *rest: Any) -> str:  # noqa: ANN401
+        body = on_response(status, *rest)
+        if status < FIRST_ERROR_STATUS:
+            try:
+                msgspec.json.decode(body, type=msgspec.Raw)
+            except msgspec.DecodeError:
+                raise ccxt.BadResponse("the answer is no JSON") from None
+        return body
+
+    return checked
 
 
 def _moved(addresses: object, urls: Mapping[str, str]) -> object:

@@ -105,9 +105,9 @@ def worker(
         return
     if feeds is not None:
         raise QuorumError(f"--feeds is for a feed: quorum worker feed NAME --feeds FEEDS.yaml; {role} takes none")
-    if role in ("bars", "sentiment"):
+    if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
-            raise QuorumError(f"{role} needs no books, no lake and no topics: quorum worker {role}")
+            raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")
         _run([], (), name or role, port, host, start, role)
         return
     if role == "archiver":

@@ -1,6 +1,6 @@
 """One worker process: the parts it was asked to run, each started anew when it fails, all ended in order.
 
-Sequencer, gateway and executor are threads with clients of their own; the desk is a Faust application in the main
+All but the desk are threads with clients of their own; the desk is a Faust application in the main
 thread's loop. None of them needs another in its process: on many machines each runs alone.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,12 +47,16 @@ class Worker:
         *,
         name: str = "",
         start: Literal["earliest", "latest"] = "latest",
+        others: Mapping[str, Callable[[], Part]] | None = None,
     ) -> None:
-        """Nothing runs yet. `books` are all books of the cluster; `name` keeps this worker's place over a restart."""
+        """Nothing runs yet. `books` are all books of the cluster; `name` keeps this worker's place over a restart.
+
+        `others` are roles that need no books: how each is made.
+        """
         if len({book.name for book in books}) < len(books):
             raise KafkaError("two books have the same name; a book is known by it")
         self._kafka, self._books, self._roles, self._health = kafka, list(books), list(roles), health
-        self._name, self._start = name, start
+        self._name, self._start, self._others = name, start, dict(others or {})
         self._desk: DeskPart | None = None
 
     def run(self, stopping: threading.Event) -> None:
@@ -71,6 +75,10 @@ class Worker:
             threading.Thread(target=self._keep, args=(role, makers[role], stopping), name=role, daemon=True)
             for role in self._roles
             if role != "desk"
+        ]
+        threads += [
+            threading.Thread(target=self._keep, args=(role, make, stopping), name=role, daemon=True)
+            for role, make in self._others.items()
         ]
         if "desk" in self._roles:
             lag = JournalLag(self._kafka, self._books, lambda: self._desk.taken() if self._desk else {})
@@ -101,7 +109,7 @@ class Worker:
 
         return Gateway(self._kafka, self._books, worker=self._name)
 
-    def _keep(self, role: Role, make: Callable[[], Part], stopping: threading.Event) -> None:
+    def _keep(self, role: str, make: Callable[[], Part], stopping: threading.Event) -> None:
         """Run a role, and again when it fails, until the worker is to stop."""
         self._health.starting(role)
         while not stopping.is_set():

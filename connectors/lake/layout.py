@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.archive import NS_PER_HOUR, write_file
+from connectors.archive import NS_PER_HOUR, encoded
 from connectors.lake.kept import Kept, packed
 from schemas.base import NS_PER_MS
 from schemas.checks import EARLIEST_NS, LATEST_NS
@@ -82,14 +82,6 @@ def by_stamp(folder: str, name: str, table: pa.Table) -> Iterator[DataFile]:
     table = table.sort_by([("timestamp_ms", "ascending"), ("offset", "ascending")])
     times = np.clip(table["timestamp_ms"].to_numpy(), *_STAMPS) * NS_PER_MS
     yield from by_hour(folder, name, table, times)
-
-
-def encoded(table: pa.Table) -> bytes:
-    """Give a table as a Parquet file."""
-    out = pa.BufferOutputStream()
-    write_file(out, table)
-    data: bytes = out.getvalue().to_pybytes()
-    return data
 
 
 def table_of(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:

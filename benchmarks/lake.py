@@ -56,6 +56,7 @@ KEYS = 4
 """Copies go by turns to so many instruments of each market."""
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}["ticks"]
 ANSWER_S = 30.0
+BOOK = {"name": "bench", "instruments": [{"id": "BTC0/SPOT@binance"}], "strategy": {"mode": "advisory"}}
 OUT = Console(width=130)
 
 
@@ -188,7 +189,7 @@ def sizes(store: Store) -> tuple[int, int]:
 def replay(lake: str, folder: Path) -> str:
     """Replay a lake's ticks of one instrument, and give the digest of the log."""
     path, out = folder / "book.yaml", folder / "run"
-    path.write_text(yaml.safe_dump({"name": "bench", "instruments": [{"id": "BTC0/SPOT@binance"}]}), encoding="utf-8")
+    path.write_text(yaml.safe_dump(BOOK), encoding="utf-8")
     command = [sys.executable, "-m", "cli", "replay", str(path), "--archive", lake, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     if done.returncode:
@@ -256,11 +257,13 @@ def measured(kafka: Kafka, bucket: str, folder: Path, count: int) -> bool:
     took["the archiver, into a folder"] = archive(kafka, local, folder / "local.log", count)
     took["the archiver, into a bucket"] = archive(kafka, bucket, folder / "s3.log", count)
     lake_bytes, plain_bytes = sizes(open_store(local))
+    OUT.print("archived twice")
     before = digests(kafka)
     delete_topics(kafka)
     began = time.monotonic()
     restore(kafka, open_store(bucket), ["ticks"])
     took["restored from the bucket"] = Took(time.monotonic() - began, 0.0)
+    OUT.print("restored")
     checks = {
         "restored topic equals the archived one": digests(kafka) == before,
         "verify --deep of the folder": not verify(open_store(local), deep=True).faults,

@@ -85,7 +85,7 @@ def test_a_replay_from_the_lake_is_that_of_the_archive_which_was_told(kafka: Kaf
         assert (tmp_path / "run" / "log" / "orders.jsonl").stat().st_size > 1_000
         return summary.log_sha256
 
-    assert log_of(lake / "raw") == log_of(ARCHIVE)
+    assert log_of(lake) == log_of(ARCHIVE)
 
 
 FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")

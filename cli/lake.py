@@ -14,7 +14,8 @@ import typer
 from schemas.errors import StoreError
 
 if TYPE_CHECKING:
-    from connectors.lake.verify import Partition, Report
+    from connectors.lake.chains import Partition
+    from connectors.lake.verify import Report
 
 CHECK_FAILED = 1
 INTERRUPTED = 130
@@ -71,7 +72,7 @@ def status(lake: Lake, topics: Topics = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from connectors.lake.verify import partitions_of, read_partition
+    from connectors.lake.chains import partitions_of, read_partition
     from connectors.store import open_store
 
     store = open_store(lake)
@@ -93,8 +94,8 @@ def compact(
     from time import time_ns
 
     from cli.replay import parse_time
+    from connectors.lake.chains import partitions_of, read_partition
     from connectors.lake.compact import compact as merge
-    from connectors.lake.verify import partitions_of, read_partition
     from connectors.store import open_store
 
     store = open_store(lake)

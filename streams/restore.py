@@ -15,10 +15,11 @@ from typing import NamedTuple, cast
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
+from connectors.lake.chains import Partition, partitions_of, read_partition, segment_of
 from connectors.lake.kept import Kept, content_sha256
 from connectors.lake.links import Manifest
 from connectors.lake.records import records_of
-from connectors.lake.verify import Partition, partitions_of, read_partition, segment_of, verify
+from connectors.lake.verify import verify
 from connectors.store import Store
 from schemas.errors import KafkaError, StoreError
 from schemas.topics import TOPICS

@@ -33,6 +33,8 @@ THREADS = 4
 TIMEOUT_S = 60.0
 HOLE_OFFSETS = 50_000
 """Of one transaction that is taken back; a longer hole is made of several."""
+HOLE_KEY = b"hole"
+"""Compacted topics take no record without a key."""
 POLL_S = 0.001
 COMPRESSED = frozenset({JOURNAL, SNAPSHOTS})
 """As their writers do: the workers alone read them."""
@@ -256,7 +258,7 @@ class _Writer:
             producer.commit_transaction(TIMEOUT_S)
             self._await(held.offset + 2)
         elif self.at == 0:
-            self._plain.produce(self._kafka.name(self._topic), partition=self._partition)
+            self._plain.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
             self._flush(self._plain)
             self.trimmed = 1
         else:
@@ -274,7 +276,7 @@ class _Writer:
             some = hole if hole <= HOLE_OFFSETS + 1 else HOLE_OFFSETS  # never one alone is left
             producer.begin_transaction()
             for _ in range(some - 1):
-                producer.produce(self._kafka.name(self._topic), partition=self._partition)
+                producer.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
             self._flush(producer)
             producer.abort_transaction(TIMEOUT_S)
             hole, at = hole - some, at + some

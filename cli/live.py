@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -120,7 +120,7 @@ def worker(
     if not books or lake or topics:
         usage = f"quorum worker {role} BOOK.yaml..."
         raise QuorumError(f"a {role} takes all books of the cluster, and neither --lake nor --topics: {usage}")
-    _run(books, (cast("Role", role),), name, port, host, start, None)
+    _run(books, (role,), name, port, host, start, None)
 
 
 class _Archiving(NamedTuple):

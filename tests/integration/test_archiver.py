@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 
@@ -10,8 +12,12 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.store import FolderStore, open_store
+from replay.results import Summary
+from replay.run import Run, Settings
+from schemas.base import NS_PER_S
 from streams.admin import create_topics, delete_topics
 from streams.kafka import Kafka
+from streams.restore import restore
 from tests.faultproxy import Fault, FaultProxy
 from tests.integration.lakes import (
     Teller,
@@ -19,11 +25,13 @@ from tests.integration.lakes import (
     assert_same,
     await_,
     behind,
+    everything,
     in_lake,
     kill_at_random,
     on_kafka,
     start_archiver,
 )
+from tests.integration.session import ARCHIVE, archived_events, write_live_book
 
 
 def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> None:
@@ -42,6 +50,42 @@ def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> 
 
 def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path, s3_lake: str) -> None:
     assert kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), kills=4) > 2_000
+
+
+def test_topics_deleted_and_restored_from_the_lake_are_the_same(kafka: Kafka, s3_lake: str) -> None:
+    teller = Teller(kafka, Random(2))
+    for topic in ("ticks", "journal", "snapshots"):
+        teller.transactions(topic)
+        teller.oddities(topic)
+    teller.ticks(500)
+    with archiving(kafka, open_store(s3_lake)):
+        await_("all is archived", lambda: not behind(kafka, s3_lake))
+    before = everything(kafka)
+    delete_topics(kafka)
+    restore(kafka, open_store(s3_lake))
+    assert everything(kafka) == before
+    with archiving(kafka, open_store(s3_lake)) as health:
+        teller.ticks(100)
+        await_("the archive goes on", lambda: not behind(kafka, s3_lake))
+        assert health.readyz()[0]
+
+
+def test_a_replay_from_the_lake_is_that_of_the_archive_which_was_told(kafka: Kafka, tmp_path: Path) -> None:
+    book = write_live_book(tmp_path / "book.yaml", "alpha")
+    teller, lake = Teller(kafka, Random(6)), tmp_path / "lake"
+    end = int(datetime(2024, 1, 2, tzinfo=UTC).timestamp()) * NS_PER_S
+    teller.tell(takewhile(lambda event: event.observed_at < end, archived_events(ARCHIVE, book)))
+    with archiving(kafka, FolderStore(lake)):
+        await_("all is archived", lambda: not behind(kafka, str(lake)))
+
+    def log_of(archive: Path) -> str:
+        settings = Settings(archive=archive, out=tmp_path / "run", end_ns=end, report=False)
+        summary = Run(book, settings).run(lambda _: None)
+        assert isinstance(summary, Summary)
+        assert (tmp_path / "run" / "log" / "orders.jsonl").stat().st_size > 1_000
+        return summary.log_sha256
+
+    assert log_of(lake) == log_of(ARCHIVE)
 
 
 FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")

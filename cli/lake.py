@@ -53,7 +53,7 @@ def verify(
     from connectors.store import open_store
 
     known = _heads(heads or [], heads_file, topics or [])
-    with _bar("verifying") as progress:
+    with _interruptible("nothing was proved"), _bar("verifying") as progress:
         report = prove(open_store(lake), topics=topics or [], deep=deep, heads=known, progress=progress)
     for fault in report.faults:
         sys.stdout.write(f"{fault}\n")

@@ -7,9 +7,9 @@ the lake's chain is whole, and nothing behind records that are not the lake's.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -19,7 +19,7 @@ from connectors.lake.chains import Partition, partitions_of, read_partition, seg
 from connectors.lake.kept import Kept, content_sha256
 from connectors.lake.links import Manifest
 from connectors.lake.records import records_of
-from connectors.lake.verify import verify
+from connectors.lake.verify import threads, verify
 from connectors.store import Store
 from schemas.errors import KafkaError, StoreError
 from schemas.topics import TOPICS
@@ -78,19 +78,24 @@ def restore(
     keep_all(kafka, sorted({chain.topic for chain in chains}))
     bounds = bounds_of(kafka, [(chain.topic, chain.partition) for chain in chains])
     starts = [_Start(kafka, store, chain, *bounds[chain.topic, chain.partition]) for chain in chains]
-    with ThreadPoolExecutor(THREADS) as pool:
+    reached = [start.high for start in starts]
+    total = sum(chain.links[-1].manifest.next for chain in chains if chain.links)
+    stopping = threading.Event()
+
+    def write(place: int) -> Restored:
+        def tell(offset: int) -> None:
+            reached[place] = offset
+            progress(sum(reached), total)
+
+        return _write(kafka, store, chains[place], starts[place].high, there[place], tell, stopping)
+
+    with threads(THREADS) as pool:
         there = list(pool.map(_Start.records_there, starts))
-        reached = [start.high for start in starts]
-        total = sum(chain.links[-1].manifest.next for chain in chains if chain.links)
-
-        def write(place: int) -> Restored:
-            def tell(offset: int) -> None:
-                reached[place] = offset
-                progress(sum(reached), total)
-
-            return _write(kafka, store, chains[place], starts[place].high, there[place], tell)
-
-        return list(pool.map(write, range(len(chains))))
+        try:
+            return list(pool.map(write, range(len(chains))))
+        except BaseException:  # an interrupt, too: what was written is whole, and is gone on from
+            stopping.set()
+            raise
 
 
 def _refuse_damaged(store: Store, topics: Sequence[str]) -> None:
@@ -164,12 +169,20 @@ def _restorable(record: Kept) -> bool:
 
 
 def _write(
-    kafka: Kafka, store: Store, chain: Partition, high: int, there: int, tell: Callable[[int], None]
+    kafka: Kafka,
+    store: Store,
+    chain: Partition,
+    high: int,
+    there: int,
+    tell: Callable[[int], None],
+    stopping: threading.Event,
 ) -> Restored:
     writer = _Writer(kafka, chain.topic, chain.partition, high)
     try:
         for manifest, records in records_in(store, chain):
             for record in records:
+                if stopping.is_set():
+                    raise KafkaError("the restore was stopped")
                 if record.offset >= high:
                     writer.put(record)
             writer.reach(manifest.next)

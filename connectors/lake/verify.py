@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -54,7 +55,7 @@ def verify(
     Raises StoreError where there is no lake, or where it cannot be read.
     """
     faults: list[Fault] = []
-    with ThreadPoolExecutor(THREADS) as pool:
+    with threads(THREADS) as pool:
         places = partitions_of(store, topics)
         there = _listed(store, topics)  # before the chains: what is written meanwhile is no fault
         chains = list(pool.map(lambda place: read_settled(store, place[0], place[1], faults), places))
@@ -76,6 +77,16 @@ def verify(
         bytes=sum(file.bytes for file in present),
         heads={chain.name: chain.links[-1].sha256 for chain in chains if chain.links},
     )
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that on an error, or an interrupt, begin nothing more."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _check_heads(chains: Sequence[Partition], heads: Mapping[str, str], faults: list[Fault]) -> None:

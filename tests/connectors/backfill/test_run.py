@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from connectors.backfill import venue as venue_module
 from connectors.backfill.run import CALLS
+from connectors.checking import check_archive
+from connectors.coverage import coverage
 from connectors.importers.settings import Settings
-from connectors.store import open_store
+from connectors.store import FolderStore, open_store
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS
 from schemas.errors import ArchiveError, VenueError
 from tests.connectors.backfill.exchanges import CUT, MINUTE_MS, Fault, Market
@@ -270,12 +272,14 @@ def test_progress_adds_up_to_what_was_asked_for(tmp_path: Path) -> None:
         assert min(told, default=0) >= 0
 
 
-def test_a_bucket_holds_what_a_folder_holds(tmp_path: Path, s3_lake: str) -> None:
+def test_a_bucket_holds_what_a_folder_holds_and_a_run_goes_on_there(s3_lake: str, tmp_path: Path) -> None:
     bucket = open_store(s3_lake)
     fetch(tmp_path, bars_of_month(), MONTH)
     fetch(bucket, bars_of_month(), wanted("binance", "bars", FROM_MS, FROM_MS + 3 * DAY_MS))
     fetch(bucket, bars_of_month(), MONTH)
     assert {each.key: bucket.get(each.key) for each in bucket.list("")} == listing(tmp_path)
+    assert check_archive(bucket) == check_archive(FolderStore(tmp_path))
+    assert [each.rows.sum() for each in coverage(bucket)] == [11 * 1440 - 3]
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path) -> None:

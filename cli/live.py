@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
 
 import typer
 
 from schemas.errors import QuorumError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from streams.archiver import Archiver
+    from streams.health import Health
+    from streams.kafka import Kafka
     from streams.live import Role
+    from streams.membership import Part
+    from streams.processing import ProcessedRole
 
 Books = Annotated[list[Path], typer.Argument(help="All books of the cluster.", metavar="BOOK.yaml...")]
 Name = Annotated[str, typer.Option("--worker", help="Keeps this worker's place over a restart; unlike any other's.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of /metrics, /healthz and /readyz; 0 serves none.")]
 Host = Annotated[str, typer.Option(help="Address that they are served on.")]
 Start = Annotated[
-    Literal["earliest", "latest"], typer.Option("--from", help="Where a new book begins to take its inputs.")
+    Literal["earliest", "latest"],
+    typer.Option("--from", help="Where a new book, or a role without books, begins to take its inputs."),
 ]
+
+Lake = Annotated[str, typer.Option(help="Archive to this folder or s3://BUCKET/PREFIX.", metavar="WHERE")]
+Every = Annotated[float, typer.Option("--every", min=0.1, help="Seconds that a record waits at most for its segment.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,48 +42,111 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
 
 
-def live(books: Books, name: Name = "", port: Port = 0, host: Host = "127.0.0.1", start: Start = "latest") -> None:
+def live(
+    books: Books,
+    name: Name = "",
+    port: Port = 0,
+    host: Host = "127.0.0.1",
+    start: Start = "latest",
+    lake: Lake = "",
+    every_s: Every = 60.0,
+) -> None:
     """Trade books on paper, live: all roles in one process, until Ctrl-C.
 
     Kafka is where QUORUM_KAFKA_BOOTSTRAP says, 127.0.0.1:9092 by default; its topics are made if they are not there.
-    What ends this process changes nothing in the outcome: the next one goes on where Kafka says.
+    What ends this process changes nothing in the outcome: the next one goes on where Kafka says. With --lake all
+    topics are archived besides.
 
     Example: quorum live examples/btc.yaml --port 9100
     """
     from streams.live import ROLES
 
-    _run(books, ROLES, name, port, host, start)
+    archiving = _Archiving(lake, every_s, ()) if lake else None
+    _run(books, ROLES, name, port, host, start, archiving)
 
 
 def worker(
-    role: Annotated[Literal["sequencer", "desk", "gateway", "executor", "feed"], typer.Argument(help="What to do.")],
-    books: Annotated[
-        list[Path], typer.Argument(help="All books of the cluster; of a feed its name.", metavar="BOOK.yaml...|NAME")
+    role: Annotated[
+        Literal["sequencer", "desk", "gateway", "executor", "archiver", "bars", "sentiment", "feed"],
+        typer.Argument(help="What to do."),
     ],
+    books: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="All books of the cluster; of a feed its name. Archiver, bars and sentiment need none.",
+            metavar="[BOOK.yaml...|NAME]",
+        ),
+    ] = None,
     name: Name = "",
     port: Port = 0,
     host: Host = "127.0.0.1",
     start: Start = "latest",
+    lake: Lake = "",
+    every_s: Every = 60.0,
+    topics: Annotated[list[str] | None, typer.Option("--topics", help="To archive, instead of all; repeat it.")] = None,
     feeds: Annotated[Path | None, typer.Option(help="What says which feeds there are.", metavar="FEEDS.yaml")] = None,
 ) -> None:
-    """Run one role, on this machine of many. Several workers of a role share the books; a feed has one worker.
+    """Run one role, on this machine of many. Several workers of a role share the books, or the topics' partitions.
+
+    A feed has one worker.
 
     Example: quorum worker desk books/*.yaml --worker desk-1
+
+    Example: quorum worker archiver --lake s3://bucket/lake
+
+    Example: quorum worker bars --from earliest
 
     Example: quorum worker feed binance --feeds feeds.yaml
     """
     if role == "feed":
         from cli.feeding import run_feed
 
-        run_feed([str(book) for book in books], feeds, name, port, host)
+        run_feed([str(book) for book in books or []], feeds, name, port, host)
         return
     if feeds is not None:
-        raise QuorumError(f"a {role} takes no --feeds: quorum worker {role} BOOK.yaml...")
-    _run(books, (role,), name, port, host, start)
+        raise QuorumError(f"--feeds is for a feed: quorum worker feed NAME --feeds FEEDS.yaml; {role} takes none")
+    if role in ("bars", "sentiment"):
+        if books or lake or topics:
+            raise QuorumError(f"{role} needs no books, no lake and no topics: quorum worker {role}")
+        _run([], (), name or role, port, host, start, role)
+        return
+    if role == "archiver":
+        if books or not lake:
+            raise QuorumError(
+                "an archiver takes no books, but a place: quorum worker archiver --lake s3://BUCKET/PREFIX"
+            )
+        _run([], (), name or "archiver", port, host, start, _Archiving(lake, every_s, _known(topics or [])))
+        return
+    if not books or lake or topics:
+        usage = f"quorum worker {role} BOOK.yaml..."
+        raise QuorumError(f"a {role} takes all books of the cluster, and neither --lake nor --topics: {usage}")
+    _run(books, (cast("Role", role),), name, port, host, start, None)
+
+
+class _Archiving(NamedTuple):
+    lake: str
+    every_s: float
+    topics: tuple[str, ...]
+
+
+def _known(topics: list[str]) -> tuple[str, ...]:
+    from schemas.topics import TOPICS
+
+    names = [topic.name for topic in TOPICS]
+    unknown = [topic for topic in topics if topic not in names]
+    if unknown:
+        raise QuorumError(f"{unknown[0]!r} is no topic; there are {', '.join(names)}")
+    return tuple(topics)
 
 
 def _run(
-    paths: list[Path], roles: Sequence[Role], name: str, port: int, host: str, start: Literal["earliest", "latest"]
+    paths: list[Path],
+    roles: Sequence[Role],
+    name: str,
+    port: int,
+    host: str,
+    start: Literal["earliest", "latest"],
+    beside: _Archiving | ProcessedRole | None,
 ) -> None:
     from cli.books import load_book
     from streams import logs
@@ -89,10 +162,31 @@ def _run(
     logs.configure(shown, secrets=[kafka.password])
     create_topics(kafka)
     health = Health(shown)
+    others: dict[str, Callable[[], Part]] = {}
+    if isinstance(beside, str):
+        others[beside] = partial(_processor, beside, kafka, health, name, start)
+    elif beside is not None:
+        others["archiver"] = partial(_archiver, beside, kafka, health, name)
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_on_signal())
         stack.enter_context(serve(health, port, host))
-        Worker(kafka, books, roles, health, name=name, start=start).run(stopping)
+        Worker(kafka, books, roles, health, name=name, start=start, others=others).run(stopping)
+
+
+def _processor(
+    role: ProcessedRole, kafka: Kafka, health: Health, name: str, start: Literal["earliest", "latest"]
+) -> Part:
+    from streams.processing import processor
+
+    return processor(kafka, role, health, worker=name, start=start)
+
+
+def _archiver(asked: _Archiving, kafka: Kafka, health: Health, name: str) -> Archiver:
+    from connectors.store import open_store
+    from streams.archiver import Archiver
+
+    store = open_store(asked.lake)
+    return Archiver(kafka, store, health=health, topics=asked.topics, every_s=asked.every_s, worker=name)
 
 
 def export(

@@ -8,7 +8,24 @@ import sys
 
 import typer
 
-from cli import conformance, control, demo, importing, letters, live, new, replay, schema, status, sweep
+from cli import (
+    backfill,
+    building,
+    conformance,
+    control,
+    data,
+    demo,
+    importing,
+    lake,
+    letters,
+    live,
+    new,
+    replay,
+    schema,
+    sql,
+    status,
+    sweep,
+)
 from schemas.errors import KafkaError, QuorumError
 
 EXIT_CODES = """
@@ -29,13 +46,18 @@ demo.register(app)
 replay.register(app)
 sweep.register(app)
 importing.register(app)
+backfill.register(app)
+data.register(app)
 new.register(app)
 schema.register(app)
+sql.register(app)
 live.register(app)
 status.register(app)
 control.register(app)
 letters.register(app)
 conformance.register(app)
+lake.register(app)
+building.register(lake.commands)
 
 
 def run() -> None:

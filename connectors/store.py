@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from schemas.errors import StoreError
 
@@ -26,6 +27,11 @@ class Listed(NamedTuple):
     """Bytes."""
     tag: str
     """Changes with the content: S3's ETag, a file's time of change and size."""
+
+
+Names: TypeAlias = list[str]
+Level: TypeAlias = tuple[Names, list[Listed]]
+"""The names of folders, and the objects beside them, each sorted."""
 
 
 class Store(Protocol):
@@ -49,11 +55,21 @@ class Store(Protocol):
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         """Give the objects whose keys begin with `prefix` and come behind `after`, sorted by key as bytes."""
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Names:
         """Give the names, sorted, of what lies one level below `prefix`, which ends with `/`, and holds more."""
+
+    def level(self, prefix: str) -> Level:
+        """Give what lies one level below `prefix`, which ends with `/` or is empty: folders and objects."""
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
+
+
+def checked(where: str, key: str) -> str:
+    """Give a key back. Raises StoreError where it could not be that of an object in every store."""
+    if not key or key.startswith("/") or re.search(r"(^|/)(\.\.?)?(/|$)", key):
+        raise StoreError(f"{where}: {key!r} is no key of an object")
+    return key
 
 
 def open_store(where: str) -> Store:
@@ -63,6 +79,18 @@ def open_store(where: str) -> Store:
 
         return S3Store(where)
     return FolderStore(Path(where))
+
+
+def put_all(store: Store, objects: Sequence[tuple[str, bytes]]) -> None:
+    """Write several objects: into a folder all of them or, on an error or an interrupt, none; else one by one.
+
+    In a folder it does not wait for the disk: after a loss of power files may be missing.
+    """
+    if isinstance(store, FolderStore):
+        store.put_all(objects)
+    else:
+        for key, data in objects:
+            store.put(key, bytes(data))
 
 
 class FolderStore:
@@ -95,6 +123,22 @@ class FolderStore:
         except OSError as error:
             raise self._failed(key, "written", error) from None
 
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Write several objects, none of which appears before all are written."""
+        staged: list[tuple[Path, str]] = []
+        try:
+            for key, data in objects:
+                staged.append((self._part(key), key))
+                self._fill(staged[-1][0], key, data, synced=False)
+            for part, key in staged:
+                part.replace(self._path(key))
+        except OSError as error:
+            raise self._failed(key, "written", error) from None
+        finally:
+            for part, _ in staged:
+                with suppress(OSError):
+                    part.unlink()
+
     def create(self, key: str, data: bytes) -> bool:
         part = self._write(key, data)
         try:
@@ -113,13 +157,17 @@ class FolderStore:
         for path in (self._root / folder).rglob("*"):
             key = path.relative_to(self._root).as_posix()
             if not path.name.startswith(".") and key.startswith(prefix) and key > after and path.is_file():
-                state = path.stat()
-                found.append(Listed(key, state.st_size, f"{state.st_mtime_ns}-{state.st_size}"))
+                found.append(self._listed(path))
         yield from sorted(found, key=lambda each: each.key.encode())
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Names:
+        return self.level(prefix)[0]
+
+    def level(self, prefix: str) -> Level:
         folder = self._root / prefix
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        below = sorted(folder.iterdir(), key=lambda path: path.name.encode()) if folder.is_dir() else []
+        names = [path.name for path in below if path.is_dir()]
+        return names, [self._listed(path) for path in below if not path.name.startswith(".") and path.is_file()]
 
     def delete(self, key: str) -> None:
         try:
@@ -128,23 +176,33 @@ class FolderStore:
             raise self._failed(key, "removed", error) from None
 
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or re.search(r"(^|/)\.\.?(/|$)", key):
-            raise StoreError(f"{self.where}: {key!r} is no key of an object")
-        return self._root / key
+        return self._root / checked(self.where, key)
+
+    def _listed(self, path: Path) -> Listed:
+        state = path.stat()
+        return Listed(path.relative_to(self._root).as_posix(), state.st_size, f"{state.st_mtime_ns}-{state.st_size}")
+
+    def _part(self, key: str) -> Path:
+        path = self._path(key)
+        return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
     def _write(self, key: str, data: bytes) -> Path:
-        path = self._path(key)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        part = self._part(key)
+        self._fill(part, key, data, synced=True)
+        return part
+
+    def _fill(self, part: Path, key: str, data: bytes, *, synced: bool) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise self._failed(key, "written", error) from None
-        return part
 
     def _failed(self, key: str, what: str, error: OSError) -> StoreError:
         return StoreError(f"{self.where}/{key}: cannot be {what}: {error.strerror or error}")

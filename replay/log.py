@@ -24,7 +24,9 @@ MAX_BLOCKS = 8
 """Blocks that may wait for the writer; then the run waits for it."""
 
 DERIVED_TOPICS: tuple[str, ...] = tuple(
-    t.name for t in TOPICS if not t.is_input and t.name not in ("journal", "snapshots", "progress", "dead-letters")
+    t.name
+    for t in TOPICS
+    if not t.is_input and t.name not in ("sentiment", "journal", "snapshots", "progress", "dead-letters")
 )
 """Topics that a desk writes."""
 DECISION_INPUTS = ("control", "fills")

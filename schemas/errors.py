@@ -6,6 +6,8 @@ QuorumError
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
 ├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
 ├── FeedError         a feeds.yaml that cannot be used, or a source that fails for now
+├── VenueError        an exchange that cannot be reached, or does not tell what it is asked
+├── QueryError        a query that cannot be run
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
 └── DivergedError     a rebuilt log differs from the recorded one
@@ -58,6 +60,14 @@ class FeedError(QuorumError):
         """`retry_after_s` is how long the source asks to be left alone."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class VenueError(QuorumError):
+    """An exchange that cannot be reached, or does not tell what it is asked; it is named."""
+
+
+class QueryError(QuorumError):
+    """A query that cannot be run, with what the database says of it."""
 
 
 class KafkaError(QuorumError):

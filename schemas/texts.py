@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from schemas.base import Event
-from schemas.fields import Count, Label, Note, Text
+from schemas.fields import FEW, Count, Label, Name, Note, PositiveInt, Score, Share, Text
 
 
 class TweetPosted(Event, frozen=True, kw_only=True):
@@ -24,3 +26,23 @@ class NewsPublished(Event, frozen=True, kw_only=True):
     title: Note
     text: Text = ""
     url: Note = ""
+
+
+class SentimentMeasured(Event, frozen=True, kw_only=True):
+    """The tone of an interval's texts on a key by one lexicon. `occurred_at` is the end of the interval."""
+
+    lexicon: Name
+    """Of which package: VADER or TextBlob."""
+    interval_ns: PositiveInt
+    tweets: Count
+    """Posts that were read."""
+    news: Count
+    """Articles and headlines that were read."""
+    mean_score: Score
+    """Each text counts alike."""
+    positive_share: Share
+    """Of texts whose score reaches the lexicon's threshold."""
+    negative_share: Share
+    """Of texts whose score reaches it on the other side of zero."""
+    sources: Annotated[dict[Name, Count], FEW]
+    """Author or publisher to the number of its texts, of at most 100 that told most."""

@@ -26,7 +26,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """-1 keeps for ever."""
     compacted: bool = False
     is_input: bool = False
-    """Merged into the journal by the sequencer. All else is made from the journal."""
+    """Merged into the journal by the sequencer. All else but `sentiment` is made from the journal."""
 
 
 TOPICS: tuple[Topic, ...] = (
@@ -34,7 +34,7 @@ TOPICS: tuple[Topic, ...] = (
         name="ticks",
         events=(market.TradeTicked, market.QuoteTicked),
         written_by="market feeds, any producer",
-        read_by="sequencer, archiver, executor",
+        read_by="sequencer, bars worker, archiver, executor",
         key="instrument",
         partitions=8,
         retention_days=7,
@@ -43,7 +43,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         name="bars",
         events=(market.BarClosed,),
-        written_by="market feeds, bar builder",
+        written_by="market feeds, bars worker",
         read_by="sequencer, archiver",
         key="instrument",
         partitions=8,
@@ -54,7 +54,7 @@ TOPICS: tuple[Topic, ...] = (
         name="tweets",
         events=(texts.TweetPosted,),
         written_by="X feed, any producer",
-        read_by="sequencer, archiver",
+        read_by="sequencer, sentiment worker, archiver",
         key="instrument",
         partitions=4,
         retention_days=30,
@@ -64,11 +64,20 @@ TOPICS: tuple[Topic, ...] = (
         name="news",
         events=(texts.NewsPublished,),
         written_by="news feeds, any producer",
-        read_by="sequencer, archiver",
+        read_by="sequencer, sentiment worker, archiver",
         key="instrument",
         partitions=4,
         retention_days=30,
         is_input=True,
+    ),
+    Topic(
+        name="sentiment",
+        events=(texts.SentimentMeasured,),
+        written_by="sentiment worker",
+        read_by="archiver, dashboards",
+        key="instrument",
+        partitions=4,
+        retention_days=30,
     ),
     Topic(
         name="verdicts",

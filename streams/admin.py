@@ -7,12 +7,12 @@ keep everything, for what is rehearsed is old, and old records would be deleted 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import KafkaError as ClientError
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from schemas.errors import KafkaError
 from schemas.topics import TOPICS, Topic
@@ -74,6 +74,28 @@ def delete_topics(kafka: Kafka) -> list[str]:
         cluster.finish("delete", cluster.admin.delete_topics(doomed, operation_timeout=DONE_S))
         cluster.wait_until(lambda now: now.keys().isdisjoint(doomed))
     return doomed
+
+
+def keep_all(kafka: Kafka, topics: Sequence[str]) -> None:
+    """Have topics keep their records whatever their age. Raises KafkaError where the brokers refuse."""
+    forever = [ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET)]
+    wanted = [ConfigResource(ResourceType.TOPIC, kafka.name(topic), incremental_configs=forever) for topic in topics]
+    answers = _Cluster(kafka).admin.incremental_alter_configs(wanted) if wanted else {}
+    for resource, answer in answers.items():
+        try:
+            answer.result(DONE_S)
+        except KafkaException as error:
+            raise KafkaError(f"Kafka did not change topic {resource.name}: {error.args[0].str()}") from None
+
+
+def trim(kafka: Kafka, topic: str, partition: int, offset: int) -> None:
+    """Delete a partition's records before an offset. Raises KafkaError where the brokers refuse."""
+    place = TopicPartition(kafka.name(topic), partition, offset)
+    for answer in _Cluster(kafka).admin.delete_records([place]).values():
+        try:
+            answer.result(DONE_S)
+        except KafkaException as error:
+            raise KafkaError(f"Kafka did not trim {place.topic}/{partition}: {error.args[0].str()}") from None
 
 
 class _Cluster:

@@ -57,6 +57,11 @@ VERDICTS = Total("quorum_verdicts", "Answers, and why there was none.", ["model"
 VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"], buckets=SLOW_S, registry=REGISTRY)
 VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
 EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
+PROCESSED = Total("quorum_processed_events", "Bars built and hours measured.", ["role", "type"], registry=REGISTRY)
+PROCESSED_LATE = Total(
+    "quorum_processed_late", "Records that came after their interval was told.", ["role"], registry=REGISTRY
+)
+PROCESSED_REFUSED = Total("quorum_processed_refused", "Records that are no event.", ["role"], registry=REGISTRY)
 UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
 FED = Total("quorum_feed_events", "Events that a feed has told.", ["feed", "type"], registry=REGISTRY)
 FEED_SKIPPED = Total(
@@ -69,6 +74,12 @@ FEED_LAG = Gauge(
 )
 FEED_STALENESS = Gauge(
     "quorum_feed_staleness_seconds", "Since a stream's last event.", ["feed", "type", "key"], registry=REGISTRY
+)
+ARCHIVED = Total("quorum_archived_records", "Records in the lake's new segments.", ["topic"], registry=REGISTRY)
+ARCHIVED_BYTES = Total("quorum_archived_bytes", "Bytes of their files.", ["topic"], registry=REGISTRY)
+SEGMENTS = Total("quorum_archived_segments", "Segments added to the lake.", ["topic"], registry=REGISTRY)
+UNARCHIVED_S = Gauge(
+    "quorum_unarchived_age_seconds", "Since the oldest record not archived was written.", ["topic"], registry=REGISTRY
 )
 RESTARTS = Total("quorum_part_restarts", "Parts of the worker that were started anew.", ["part"], registry=REGISTRY)
 
@@ -228,6 +239,25 @@ class FeedMeter:
         """Take away the gauges of a feed that has left this worker."""
         _remove(FEED_STALENESS, {self._feed})
         _remove(FEED_LAG, {self._feed})
+
+
+class ArchiverMeter:
+    """What the archiver of this process did."""
+
+    def archived(self, topic: str, rows: int, file_bytes: int) -> None:
+        """Count a segment that stands in the lake."""
+        ARCHIVED.labels(topic).inc(rows)
+        ARCHIVED_BYTES.labels(topic).inc(file_bytes)
+        SEGMENTS.labels(topic).inc()
+
+    def oldest(self, ages_ms: Mapping[str, int]) -> None:
+        """Show of each topic how long its oldest record has waited; 0 where all are archived."""
+        for topic, age_ms in ages_ms.items():
+            UNARCHIVED_S.labels(topic).set(age_ms / 1000)
+
+    def forget(self, topics: Iterable[str]) -> None:
+        """Take away the gauges of topics that have left this worker."""
+        _remove(UNARCHIVED_S, set(topics))
 
 
 def show_book(host: BookHost) -> None:

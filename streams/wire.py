@@ -13,10 +13,29 @@ from typing import Any
 
 import msgspec
 
-from schemas.base import Event
-from schemas.topics import PARTITIONS, TOPIC_OF, TOPICS
+from schemas.topics import PARTITIONS, TOPICS
+from schemas.wire import KEYED_BY_BOOK, Headers, headers_of, key_of
 
-Headers = list[tuple[str, str | bytes | None]]
+__all__ = [
+    "BY_BOOK",
+    "DEAD_LETTERS",
+    "FILLS",
+    "JOURNAL",
+    "KEYED_BY_BOOK",
+    "OFFSET",
+    "ORDERS",
+    "PROGRESS",
+    "REQUESTS",
+    "SNAPSHOTS",
+    "Headers",
+    "Position",
+    "frame_headers",
+    "headers_of",
+    "key_of",
+    "pack",
+    "position_of",
+    "unpack",
+]
 JOURNAL = "journal"
 REQUESTS = "verdict-requests"
 ORDERS = "orders"
@@ -26,8 +45,6 @@ SNAPSHOTS = "snapshots"
 DEAD_LETTERS = "dead-letters"
 OFFSET = "journal_offset"
 """Header of a snapshot: the next offset of the journal partition."""
-KEYED_BY_BOOK = frozenset(topic.name for topic in TOPICS if topic.key == "book" and not topic.compacted)
-"""Topics whose records have the book as their key. Compacted ones keep the newest of each part of a book instead."""
 BY_BOOK = frozenset(topic.name for topic in TOPICS if not topic.is_input and topic.partitions == PARTITIONS)
 """Topics in which a book has one partition, whatever their key: so its events keep their order."""
 
@@ -39,25 +56,6 @@ class Position(msgspec.Struct, frozen=True):
     """Book to the last position in its journal."""
     offsets: dict[str, dict[str, int]] = {}
     """Input topic and partition to the next offset to take."""
-
-
-def key_of(event: Event) -> bytes:
-    """Give a record's key."""
-    return (event.book if TOPIC_OF[type(event)] in KEYED_BY_BOOK and event.book else event.key).encode()
-
-
-def headers_of(event: Event) -> Headers:
-    """Give the envelope once more, so that a consumer can route without parsing."""
-    headers: Headers = [
-        ("type", type(event).__name__.encode()),
-        ("id", event.id.encode()),
-        ("observed_at", b"%d" % event.observed_at),
-    ]
-    if event.book:
-        headers += [("book", event.book.encode()), ("seq", b"%d" % event.seq)]
-    if event.cause:
-        headers.append(("cause", event.cause.encode()))
-    return headers
 
 
 def frame_headers(position: Position, count: int) -> Headers:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +33,50 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Run a server that speaks S3's protocol, in this process, and give its address."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to import, and few tests have need of it
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_lake(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Give `s3://BUCKET/lake` in a new bucket, with all that boto3 and the cache ask the environment for."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    given = {
+        "AWS_ENDPOINT_URL_S3": s3_server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "QUORUM_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{secrets.token_hex(4)}"
+    s3_client(s3_server).create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/lake"
+
+
+def s3_client(url: str, **options: Any) -> Any:
+    """Give a plain client, for what a test does or looks at behind a store's back."""
+    from boto3.session import Session  # noqa: PLC0415 - as above
+
+    session = Session("test", "not-a-secret", region_name="us-east-1")
+    return session.client("s3", endpoint_url=url, **options)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -44,17 +44,19 @@ NUMBERS = {
     "amount": """
         VerdictGiven.cost_usd VerdictFailed.cost_usd Clamp.before Clamp.after PositionChanged.average_price
         EquityMarked.gross_exposure""",
-    "above zero": "BarClosed.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms",
+    "above zero": """
+        BarClosed.interval_ns SentimentMeasured.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms""",
     "not negative": """
-        TweetPosted.followers TweetPosted.retweets VerdictGiven.prompt_tokens VerdictGiven.reply_tokens
-        VerdictGiven.latency_ms VerdictFailed.latency_ms ConsensusReached.agree ConsensusReached.of
-        RegimeAssessed.volatility PricePart.atr PricePart.volatility PricePart.bars PricePart.text_count
-        JournalProcessed.orders JournalProcessed.requests""",
+        TweetPosted.followers TweetPosted.retweets SentimentMeasured.tweets SentimentMeasured.news
+        VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.latency_ms VerdictFailed.latency_ms
+        ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility PricePart.atr PricePart.volatility
+        PricePart.bars PricePart.text_count JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
-        Vote.confidence TradeProposed.conviction OutcomeMeasured.confidence""",
-    "-1 to 1": "NewsVetted.sentiment TextPart.sentiment PricePart.text_sentiment",
+        Vote.confidence TradeProposed.conviction OutcomeMeasured.confidence SentimentMeasured.positive_share
+        SentimentMeasured.negative_share""",
+    "-1 to 1": "NewsVetted.sentiment SentimentMeasured.mean_score TextPart.sentiment PricePart.text_sentiment",
     "0 to 100": "PricePart.rsi",
     "time": "VerdictRequested.deadline_at ConfirmationRequested.expires_at PricePart.observed_at TextPart.observed_at",
     "time or zero": "OrderRequested.expires_at BreakerTripped.until JournalProcessed.due",

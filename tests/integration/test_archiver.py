@@ -1,0 +1,124 @@
+"""What stands on Kafka stands in the lake: once, as it was, whoever dies and whatever the network does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.store import FolderStore, open_store
+from streams.admin import create_topics, delete_topics
+from streams.kafka import Kafka
+from tests.faultproxy import Fault, FaultProxy
+from tests.integration.lakes import (
+    Teller,
+    archiving,
+    assert_same,
+    await_,
+    behind,
+    in_lake,
+    kill_at_random,
+    on_kafka,
+    start_archiver,
+)
+
+
+def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> None:
+    teller = Teller(kafka, Random(1))
+    teller.ticks(2_000)
+    with archiving(kafka, FolderStore(tmp_path)) as health:
+        for topic in ("ticks", "news", "journal", "snapshots", "dead-letters"):
+            teller.oddities(topic)
+        teller.transactions()
+        teller.ticks(500)
+        await_("all is archived", lambda: not behind(kafka, str(tmp_path)))
+        ready, page = health.readyz()
+        assert ready, page
+    assert assert_same(kafka, str(tmp_path)) > 2_500
+
+
+def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path, s3_lake: str) -> None:
+    assert kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), kills=4) > 2_000
+
+
+FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")
+
+
+def test_a_bad_network_loses_and_doubles_nothing(
+    kafka: Kafka, s3_lake: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Random(11)
+    teller = Teller(kafka, rng)
+    with FaultProxy(s3_server, lambda _method, _path: rng.choice(FAULTS) if rng.random() < 0.25 else "") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        with archiving(kafka, open_store(s3_lake)):
+            for _ in range(5):
+                teller.ticks(100)
+                teller.oddities()
+                teller.transactions()
+            proxy.fault = lambda _method, _path: "503"  # for long enough that the client gives up
+            told = len(proxy.requests)
+            teller.ticks(100)
+            await_("it tries", lambda: len(proxy.requests) > told + 20)
+            proxy.fault = lambda _method, _path: rng.choice(FAULTS) if rng.random() < 0.25 else ""
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)  # for the reader
+            await_("all is archived", lambda: not behind(kafka, s3_lake), 120)
+    assert {request.fault for request in proxy.requests} >= set(FAULTS)
+    assert assert_same(kafka, s3_lake) > 600
+
+
+def test_another_archiver_takes_over_from_one_that_dies(kafka: Kafka, tmp_path: Path) -> None:
+    teller, lake = Teller(kafka, Random(3)), str(tmp_path / "lake")
+    workers = [start_archiver(kafka, lake, tmp_path / f"log-{n}", "--every", "0.2") for n in range(2)]
+    try:
+        teller.ticks(1_000)
+        await_("both have archived", lambda: not behind(kafka, lake))
+        workers[0].kill()
+        teller.ticks(1_000)
+        await_("the other has archived", lambda: not behind(kafka, lake))
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert assert_same(kafka, lake) == 2_000
+
+
+def test_a_gap_that_retention_tore_is_named_and_stops_no_other_partition(kafka: Kafka, tmp_path: Path) -> None:
+    teller, store = Teller(kafka, Random(4)), FolderStore(tmp_path)
+    teller.ticks(100, partition=0)
+    with archiving(kafka, store):
+        await_("it is archived", lambda: not behind(kafka, str(tmp_path)))
+    teller.ticks(100, partition=0)
+    cut = TopicPartition(kafka.name("ticks"), 0, 150)
+    admin = AdminClient(kafka.client())  # kept: its answers end with it
+    for job in admin.delete_records([cut]).values():
+        job.result(30)
+    with archiving(kafka, store) as health:
+        teller.ticks(10, partition=1)
+        await_("the other goes on", lambda: len(in_lake(store, "ticks", 1)) == 10)
+        ready, page = health.readyz()
+    assert not ready
+    assert "offsets 100 to 149 are lost" in str(page["reasons"])
+    assert len(in_lake(store, "ticks", 0)) == 100, "nothing was skipped"
+    assert in_lake(store, "ticks", 1) == on_kafka(kafka, "ticks", 1)
+
+
+def test_a_topic_that_was_made_anew_is_not_joined_to_the_old_one(kafka: Kafka, tmp_path: Path) -> None:
+    teller, store = Teller(kafka, Random(5)), FolderStore(tmp_path)
+    teller.ticks(100, partition=0)
+    with archiving(kafka, store):
+        await_("it is archived", lambda: not behind(kafka, str(tmp_path)))
+    delete_topics(kafka)
+    create_topics(kafka)
+    with archiving(kafka, store) as health:
+        await_("it is told", lambda: "made anew" in str(health.readyz()[1]["reasons"]))
+
+
+@pytest.mark.parametrize("arguments", [["--topics", "tick"], ["book.yaml"]])
+def test_what_an_archiver_cannot_use_is_said(kafka: Kafka, tmp_path: Path, arguments: list[str]) -> None:
+    worker = start_archiver(kafka, str(tmp_path), tmp_path / "log", *arguments)
+    assert worker.wait(30) == 2
+    assert len((tmp_path / "log").read_text().splitlines()) <= 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from connectors.feeds.protocol import Feed
 from connectors.feeds.settings import (
     ExchangeFeed,
@@ -14,35 +16,20 @@ from connectors.feeds.settings import (
     XFeed,
 )
 
+_PLACES: dict[type[Kind], tuple[str, str]] = {
+    ExchangeFeed: ("exchange", "Exchange"),
+    IbFeed: ("ib", "InteractiveBrokers"),
+    XFeed: ("x", "X"),
+    NewsApiFeed: ("newsapi", "NewsApi"),
+    RssFeed: ("rss", "Rss"),
+    FilesFeed: ("files", "Files"),
+    WebhookFeed: ("webhook", "Webhook"),
+}
+"""Kind of settings to the module beside this one and its class: ccxt, aiohttp and pyarrow are slow to load."""
 
-def open_feed(name: str, settings: Kind) -> Feed:  # noqa: PLR0911 - one of each kind
+
+def open_feed(name: str, settings: Kind) -> Feed:
     """Make the feed `name`; nothing is connected yet. Raises FeedError for settings that cannot be used."""
-    match settings:
-        case ExchangeFeed():
-            from connectors.feeds.exchange import Exchange  # noqa: PLC0415 - ccxt is slow to load
-
-            return Exchange(name, settings)
-        case XFeed():
-            from connectors.feeds.x import X  # noqa: PLC0415 - aiohttp is slow to load
-
-            return X(name, settings)
-        case NewsApiFeed():
-            from connectors.feeds.newsapi import NewsApi  # noqa: PLC0415 - as x
-
-            return NewsApi(name, settings)
-        case RssFeed():
-            from connectors.feeds.rss import Rss  # noqa: PLC0415 - as x, and feedparser is slow to load
-
-            return Rss(name, settings)
-        case FilesFeed():
-            from connectors.feeds.files import Files  # noqa: PLC0415 - pyarrow is slow to load
-
-            return Files(name, settings)
-        case WebhookFeed():
-            from connectors.feeds.webhook import Webhook  # noqa: PLC0415 - as x
-
-            return Webhook(name, settings)
-        case IbFeed():
-            from connectors.feeds.ib import InteractiveBrokers  # noqa: PLC0415 - as above
-
-            return InteractiveBrokers(name, settings)
+    module, kind = _PLACES[type(settings)]
+    feed: Feed = getattr(import_module(f"connectors.feeds.{module}"), kind)(name, settings)
+    return feed

@@ -20,7 +20,7 @@ TWO = """feeds:
         (("worker", "feed", "c", "--feeds", "{}"), "has no feed c; there are a, b"),
         (("worker", "feed", "b", "--feeds", "{}"), "exchange nowhere: ccxt knows none of this id"),
         (("worker", "feed", "a", "--feeds", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
-        (("worker", "desk", "examples/btc.yaml", "--feeds", "{}"), "a desk takes no --feeds"),
+        (("worker", "desk", "examples/btc.yaml", "--feeds", "{}"), "--feeds is for a feed: "),
     ],
 )
 def test_a_feed_that_cannot_be_run_is_a_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:

@@ -1,7 +1,7 @@
 """What a replay costs from a bucket: with an empty cache, with a full one, and beside the same archive in a folder.
 
-The bucket is that of an S3 server in this process, without a network between: what is fetched is told, so that the time
-on another network can be reckoned. Run it from the repository's root: `python -m benchmarks.bucket`.
+The bucket is that of an S3 server in this process; `--latency-ms` holds each request back as a network does. Run it from
+the repository's root: `python -m benchmarks.bucket`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -24,11 +25,12 @@ from rich.table import Table
 from benchmarks.peers.peer import Lap, Stopwatch
 from benchmarks.quorum_ema import INSTRUMENT, ema_book
 from connectors.archive import write
+from connectors.cache import THREADS
 from replay.files import Place
 from replay.run import Run, Settings
 from replay.synthetic.walk import START_NS, bars_table, walk, write_bars
 from schemas.base import NS_PER_DAY
-from tests.faultproxy import FaultProxy
+from tests.faultproxy import Fault, FaultProxy
 
 BOOK = ema_book(400, 1000)
 SEED = 1
@@ -78,7 +80,6 @@ def _alone(*arguments: object) -> tuple[Lap, str]:
 
 def _downloaded(where: str) -> tuple[Lap, str]:
     """Fetch every object, by as many threads as the mirror has, and keep none."""
-    from connectors.cache import THREADS  # noqa: PLC0415 - as below
     from connectors.s3 import S3Store  # noqa: PLC0415 - the server's address must be in the environment first
 
     store = S3Store(where)
@@ -113,8 +114,9 @@ def _uploaded(root: Path, name: str) -> str:
     from connectors.s3 import S3Store  # noqa: PLC0415 - the server's address must be in the environment first
 
     store = S3Store(f"s3://{BUCKET}/{name}")
-    for path in root.rglob("*.parquet"):
-        store.put(path.relative_to(root).as_posix(), path.read_bytes())
+    with ThreadPoolExecutor(THREADS) as pool:
+        paths = list(root.rglob("*.parquet"))
+        list(pool.map(lambda path: store.put(path.relative_to(root).as_posix(), path.read_bytes()), paths))
     return store.where
 
 
@@ -135,14 +137,19 @@ def _rows(name: str, root: Path, end_ns: int | None, scratch: Path, proxy: Fault
     )
 
 
-def _serve(scratch: Path, days: int, hour_rows: int) -> Iterator[Row]:
+def _late(latency_ms: float) -> Fault:
+    time.sleep(latency_ms / 1e3)
+    return ""
+
+
+def _serve(scratch: Path, days: int, hour_rows: int, latency_ms: float) -> Iterator[Row]:
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - a tool of the tests, slow to import
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    with FaultProxy(f"http://{host}:{port}") as proxy:
+    with FaultProxy(f"http://{host}:{port}", lambda _method, _path: _late(latency_ms)) as proxy:
         os.environ |= {"AWS_ENDPOINT_URL_S3": proxy.url, "AWS_ACCESS_KEY_ID": "bench"}
         os.environ |= {"AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": "us-east-1"}
         from boto3.session import Session  # noqa: PLC0415 - as above
@@ -164,13 +171,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=5, help="of trades")
     parser.add_argument("--hour-rows", type=int, default=20_000, help="trades an hour")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="of each request")
     told = parser.parse_args()
     shown = Table()
     for name in ("archive", "read from", "CPU s", "wall s", "requests of data", "in the cache, MB"):
         shown.add_column(name, justify="left" if name in {"archive", "read from"} else "right")
     logs: dict[str, set[str]] = {}
     with TemporaryDirectory() as scratch:
-        for row in _serve(Path(scratch), told.days, told.hour_rows):
+        for row in _serve(Path(scratch), told.days, told.hour_rows, told.latency_ms):
             logs.setdefault(row.archive, set()).add(row.log_sha256)
             lap = row.lap
             shown.add_row(

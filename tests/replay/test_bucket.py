@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +22,8 @@ from connectors.cache import Mirror, lacking, merged
 from connectors.policy import Policy
 from connectors.s3 import S3Store
 from connectors.store import open_store
-from replay.files import find_files
+from replay.ahead import AHEAD_FILES, ahead
+from replay.files import EVERYTHING, find_files
 from replay.listing import ALWAYS
 from replay.run import Run, Settings
 from replay.sources import open_archive
@@ -209,6 +210,25 @@ def test_a_bucket_that_holds_no_archive_is_refused(s3_lake: str) -> None:
         frames("s3://there-is-none/at-all")
 
 
+def test_the_next_files_are_fetched_while_one_is_read(folder: Path, s3_lake: str, proxy: FaultProxy) -> None:
+    files = find_files(upload(folder, s3_lake), *ALWAYS)
+    reading = ahead(files, EVERYTHING)
+    assert next(reading) is files[0]
+    await_(lambda: all(file.mirror is not None and file.mirror.is_whole for file in files[: AHEAD_FILES + 1]))
+    assert not any(file.mirror is not None and file.mirror.is_whole for file in files[AHEAD_FILES + 2 :])
+    fetched(proxy)
+    files[1].content()
+    assert fetched(proxy) == []
+    reading.close()
+
+
+def await_(done: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+
 # -- the network ------------------------------------------------------------------------------------------------------
 
 
@@ -337,7 +357,8 @@ def test_a_bound_that_is_none_is_refused(s3_lake: str, monkeypatch: pytest.Monke
 
 READER = """
 import sys
-from replay.files import find_files
+from replay.ahead import AHEAD_FILES, ahead
+from replay.files import EVERYTHING, find_files
 from replay.listing import ALWAYS
 for file in find_files(sys.argv[1], *ALWAYS):
     print(file.name, __import__("hashlib").sha256(file.content()).hexdigest(), flush=True)

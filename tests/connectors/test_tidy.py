@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +19,8 @@ AT = 1_704_189_600 * 10**9
 )
 def test_a_tidied_text_is_one_that_an_event_may_hold(parts: dict[str, str]) -> None:
     clean = {name: tidied(name, value) for name, value in parts.items()}
-    named = {name: clean[name] or "x" for name in ("id", "key", "title")}
-    check(NewsPublished(occurred_at=AT, observed_at=AT, **(clean | named)))
+    named: dict[str, Any] = clean | {name: clean[name] or "x" for name in ("id", "key", "title")}
+    check(NewsPublished(occurred_at=AT, observed_at=AT, **named))
     assert {name: tidied(name, value) for name, value in clean.items()} == clean
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from connectors.feeds.venue import make_venue, tap, watched
 from schemas.errors import FeedError
 from schemas.market import BarClosed, QuoteTicked
-from tests.connectors.feeds.servers import Binance, KrakenBars, kraken_rows
+from tests.connectors.feeds.servers import Binance, CoinbaseQuotes, KrakenBars, KrakenQuotes, Server, kraken_rows
 from tests.connectors.feeds.test_contract import binance, data
 from tests.contracts.feeds import PATIENCE_S, QUIET_S, Listener
 
@@ -91,6 +92,45 @@ def test_quotes_by_rest_are_told_with_the_venue_s_own_time() -> None:
             assert isinstance(event, QuoteTicked)
             assert (event.bid, event.ask) == (float(item["b"]), float(item["a"]))
             assert event.occurred_at == item["T"] * 1_000_000
+
+    asyncio.run(scenario())
+
+
+def kraken_quotes() -> KrakenQuotes:
+    pairs = json.loads(data("api/nautilus/kraken/http_asset_pairs.json").read_text("utf-8"))
+    message = json.loads(data("api/nautilus/kraken/ws_ticker_snapshot.json").read_text("utf-8"))
+    tops = [{**message["data"][0], "symbol": "BTC/USDT", "bid_qty": size} for size in (2.5, 2.5, 0.75)]
+    return KrakenQuotes([{**message, "data": [top]} for top in tops], pairs, tell=("quotes",))
+
+
+def coinbase_quotes() -> CoinbaseQuotes:
+    products = json.loads(data("api/nautilus/coinbase/http_products.json").read_text("utf-8"))
+    message = json.loads(data("api/nautilus/coinbase/ws_ticker.json").read_text("utf-8"))
+    top = message["events"][0]["tickers"][0]
+    tops = [{**top, "best_bid_quantity": size} for size in ("1.5", "1.5", "0.75")]
+    events = [[{"type": "update", "tickers": [each]}] for each in tops]
+    return CoinbaseQuotes([{**message, "events": each} for each in events], products, tell=("quotes",))
+
+
+@pytest.mark.parametrize(
+    ("make", "bid", "ask", "ask_size", "bid_sizes"),
+    [(kraken_quotes, 105944.20, 105944.30, 3.2, [2.5, 0.75]), (coinbase_quotes, 68900.0, 68901.0, 0.5, [1.5, 0.75])],
+)
+def test_quotes_that_a_venue_does_not_number_are_told_as_they_change(
+    make: Callable[[], Server], bid: float, ask: float, ask_size: float, bid_sizes: list[float]
+) -> None:
+    async def scenario() -> None:
+        server = make()
+        async with server.serving():
+            listener = Listener(server.feed())
+            async with listener.running() as task:
+                await server.say(0, 3)
+                await listener.until(lambda: len(listener.told) >= 2, task, "two quotes")
+                await asyncio.sleep(QUIET_S)
+        quotes = [event for event in listener.told if isinstance(event, QuoteTicked)]
+        assert [(each.bid, each.ask, each.ask_size) for each in quotes] == [(bid, ask, ask_size)] * 2
+        assert [each.bid_size for each in quotes] == bid_sizes
+        assert listener.refused == []
 
     asyncio.run(scenario())
 

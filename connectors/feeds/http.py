@@ -25,6 +25,7 @@ REFUSED_S = 300.0
 """Before a service that refused us is asked again: until somebody has mended a key, an answer does not change."""
 _LONGEST_WAIT_S = 86_400.0
 _HIDDEN = "(hidden)"
+_NO_ADDRESS = "its url is no address: write https://HOST/PATH"
 
 
 class Service:
@@ -32,10 +33,13 @@ class Service:
 
     def __init__(self, feed: str, url: str, secret: str = "") -> None:
         """`url` may hold a secret of its own, in its query or before its host: neither is shown."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            raise FeedError(f"feed {feed}: {_NO_ADDRESS}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise FeedError(f"feed {feed}: its url is no address: write https://HOST/PATH")
-        port = f":{parts.port}" if parts.port else ""
+            raise FeedError(f"feed {feed}: {_NO_ADDRESS}")
         self._what = f"feed {feed}: {parts.scheme}://{parts.hostname}{port}{parts.path}"
         self._secrets = [each for each in (secret, parts.query, parts.username, parts.password) if each]
 

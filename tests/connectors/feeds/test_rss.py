@@ -272,7 +272,9 @@ def test_a_login_is_sent_and_never_said(monkeypatch: pytest.MonkeyPatch) -> None
     assert TOKEN not in str(asyncio.run(run()))
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org/x", "example.org/rss", "https://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/x", "example.org/rss", "https://", "file:///etc/passwd", "http://h:99999/", "http://[x/"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(FeedError, match="its url is no address"):
         Rss("site", RssFeed(keys=KEYS, url=url))

@@ -76,14 +76,14 @@ class Tape:
         """Fetch and tell the trades that follow the last one told, up to the trade `before` or to the newest."""
         for _ in range(MAX_PAGES):
             stood = self._number
-            page = await self._page(before)
+            page = await self._page()
             for trade in page:
                 if before is None or number_of(trade["id"]) < before:
                     self._tell(trade)
             if stood == self._number or stood is None or (before is not None and self._number == before - 1):
                 return
 
-    async def _page(self, before: int | None) -> list[Fields]:
+    async def _page(self) -> list[Fields]:
         """Fetch the next trades, in order: among the newest if those reach back far enough, for they cost least."""
         if self._number is None or self._traits.recent:
             newest = await self._newest()

@@ -62,7 +62,7 @@ building.register()
 
 def run() -> None:
     """Entry point: a user's mistake prints one sentence, never a traceback."""
-    atexit.register(gc.freeze)  # or the interpreter looks for cycles in all that numba holds, on its way out
+    atexit.register(_leave)
     try:
         app()
     except QuorumError as error:
@@ -74,6 +74,15 @@ def run() -> None:
             raise
         sys.stderr.write(f"quorum: Kafka: {reason}; see the QUORUM_KAFKA_* settings\n")
         sys.exit(KafkaError.exit_code)
+
+
+def _leave() -> None:
+    """Keep the interpreter from looking for cycles in all that numba holds, on its way out.
+
+    DuckDB's binding would report what is frozen as leaked.
+    """
+    if "duckdb" not in sys.modules:
+        gc.freeze()
 
 
 def refused_by_kafka(error: Exception) -> str:

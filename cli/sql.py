@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +13,8 @@ from schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from connectors.query.database import Database
+
+INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -55,8 +55,12 @@ def sql(
         raise QueryError("Parquet is written to a file: --format parquet --out FILE")
     from cli.rows import write
 
-    with _opened(lake, run, text) as database:
-        write(database.run(text), form, out, limit)
+    try:
+        with _opened(lake, run, text) as database:
+            write(database.run(text), form, out, limit)
+    except KeyboardInterrupt:
+        sys.stderr.write("quorum: interrupted\n")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _statement(statement: str, query: str) -> str:
@@ -74,7 +78,5 @@ def _statement(statement: str, query: str) -> str:
 def _opened(lake: str, run: Path | None, text: str) -> Database:
     from connectors.query.database import over_lake, over_run
     from connectors.store import open_store
-
-    atexit.unregister(gc.freeze)  # DuckDB's binding would report all that is frozen as leaked
 
     return over_run(run) if run is not None else over_lake(open_store(lake), text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
+from warnings import catch_warnings, simplefilter
 
 import duckdb
 import pyarrow as pa
@@ -34,13 +36,13 @@ ROWS = 4_096
 class Answer:
     """What a query gives, a bounded number of rows at a time."""
 
-    def __init__(self, result: duckdb.DuckDBPyConnection) -> None:
-        self._result = result
-        self.names: list[str] = [column[0] for column in result.description or ()]
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.names: list[str] = [column[0] for column in connection.description or ()]
 
     def first(self, count: int) -> list[tuple[Any, ...]]:
         """Give the first rows."""
-        rows: list[tuple[Any, ...]] = self._told(self._result.fetchmany, count)
+        rows: list[tuple[Any, ...]] = _patiently(self._connection, self._connection.fetchmany, count)
         return rows
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -50,14 +52,9 @@ class Answer:
 
     def batches(self) -> pa.RecordBatchReader:
         """Give all rows as columns."""
-        return self._told(self._result.to_arrow_reader, ROWS)
-
-    @staticmethod
-    def _told(fetch: Any, count: int) -> Any:  # noqa: ANN401 - what DuckDB gives
-        try:
-            return fetch(count)
-        except duckdb.Error as error:
-            raise QueryError(sentence(error)) from None
+        with catch_warnings():
+            simplefilter("ignore", UserWarning)  # that the rows are copied once more, which a file takes anyway
+            return _patiently(self._connection, self._connection.to_arrow_reader, ROWS)
 
 
 class Database:
@@ -74,16 +71,27 @@ class Database:
 
     def run(self, query: str) -> Answer:
         """Run one statement that reads. Raises QueryError, in one sentence, for any other and for one that fails."""
+        statements = _patiently(self._connection, self._connection.extract_statements, query)
+        if len(statements) != 1:
+            raise QueryError(f"one statement is run at a time, and {len(statements)} were given")
+        if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+            kind = str(statements[0].type).rpartition(".")[2]
+            raise QueryError(f"{kind} is not run: a query reads, with SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
+        _patiently(self._connection, self._connection.execute, statements[0])
+        return Answer(self._connection)
+
+
+def _patiently(connection: duckdb.DuckDBPyConnection, call: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401
+    """Wait for DuckDB in a way that Ctrl-C ends: while it works, this thread hears no signal."""
+    with ThreadPoolExecutor(1) as other:
+        working = other.submit(call, *args)
         try:
-            statements = self._connection.extract_statements(query)
-            if len(statements) != 1:
-                raise QueryError(f"one statement is run at a time, and {len(statements)} were given")
-            if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-                kind = str(statements[0].type).rpartition(".")[2]
-                raise QueryError(f"{kind} is not run: a query reads, with SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
-            return Answer(self._connection.execute(statements[0]))
+            return working.result()
         except duckdb.Error as error:
             raise QueryError(sentence(error)) from None
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
 
 
 def over_lake(store: Store, query: str) -> Database:

@@ -54,6 +54,7 @@ ODD: list[Odd] = [
     (b"k", None, [("id", b"x")]),
 ]
 WITHOUT_KEY: list[Odd] = [(None, None, []), (None, b"x", [])]
+ARCHIVER = ("--topics", "ticks", "--every", "0.2", "--worker", "archiver")
 COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 
 
@@ -176,32 +177,32 @@ def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) 
     """
     teller, store = Teller(kafka, rng), open_store(lake)
 
-    def start() -> subprocess.Popen[bytes]:
-        return start_archiver(kafka, lake, log, "--topics", "ticks", "--every", "0.2", "--worker", "archiver")
-
     for n in range(kills):
-        worker = start()
-        teller.ticks(500)
-        teller.oddities()
-        teller.transactions(count=2)
-        if n % 2:
-            seen = {each.key for each in store.list("manifests/ticks/")}
-            await_("a segment begins", partial(_has_more, store, seen))
-            time.sleep(rng.expovariate(20))
-        else:
-            time.sleep(rng.uniform(0.5, 3.0))
-        assert worker.poll() is None, log.read_text()[-2000:]
-        worker.kill()
-        worker.wait()
-    worker = start()
-    try:
+        with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
+            teller.ticks(500)
+            teller.oddities()
+            teller.transactions(count=2)
+            if n % 2:
+                seen = {each.key for each in store.list("manifests/ticks/")}
+                await_("a segment begins", partial(_has_more, store, seen))
+                time.sleep(rng.expovariate(20))
+            else:
+                time.sleep(rng.uniform(0.5, 3.0))
+            assert worker.poll() is None, log.read_text()[-2000:]
+    with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
         await_("the rest is archived", lambda: not behind(kafka, lake))
         worker.terminate()
         assert worker.wait(30) == 0
+    return assert_same(kafka, lake)
+
+
+@contextmanager
+def _killed(worker: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield worker
     finally:
         worker.kill()
         worker.wait()
-    return assert_same(kafka, lake)
 
 
 def _has_more(store: Store, seen: set[str]) -> bool:

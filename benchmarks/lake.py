@@ -31,6 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.lake.kept import content_sha256
+from connectors.lake.layout import chain_folder
+from connectors.lake.links import Head, Manifest, read_link
 from connectors.lake.verify import verify
 from connectors.store import Store, open_store
 from deploy.kafka.broker import Broker, free_port
@@ -44,7 +46,7 @@ from streams.lag import bounds_of
 from streams.reading import read_back
 from streams.restore import kept, restore
 from streams.wire import headers_of, key_of
-from tests.integration.lakes import PLACES, manifests_of, start_archiver
+from tests.integration.lakes import PLACES, start_archiver
 
 TICKS = Path(__file__).parents[2] / "shared" / "data" / "ticks"
 COPY_NS = 12 * NS_PER_MIN
@@ -56,6 +58,8 @@ KEYS = 4
 """Copies go by turns to so many instruments of each market."""
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}["ticks"]
 ANSWER_S = 30.0
+EVERY_S = 5.0
+"""So long the last segments wait, which do not fill."""
 BOOK = {"name": "bench", "instruments": [{"id": "BTC0/SPOT@binance"}], "strategy": {"mode": "advisory"}}
 OUT = Console(width=130)
 
@@ -149,12 +153,22 @@ def discard(kafka: Kafka) -> Took:
     return took
 
 
+def end_of(store: Store, partition: int) -> int:
+    """Give where the lake's ticks of a partition end, as its head says: their number, for no offset is without one."""
+    key = f"{chain_folder('ticks', partition)}head"
+    data = store.get(key)
+    if data is None:
+        return 0
+    name = read_link(store, key, data, Head).manifest
+    return read_link(store, name, store.get(name) or b"", Manifest).next
+
+
 def archive(kafka: Kafka, lake: str, log: Path, rows: int) -> Took:
     """Archive the ticks, and end the archiver when all are in the lake. Its start is part of it."""
     store, began = open_store(lake), time.monotonic()
-    worker = start_archiver(kafka, lake, log, "--topics", "ticks", "--every", "2")
+    worker = start_archiver(kafka, lake, log, "--topics", "ticks", "--every", str(EVERY_S))
     try:
-        while sum(m.rows for n in range(PARTITIONS) for m in manifests_of(store, "ticks", n)) < rows:
+        while sum(end_of(store, n) for n in range(PARTITIONS)) < rows:
             if worker.poll() is not None:
                 raise SystemExit(f"the archiver has ended:\n{log.read_text()[-3000:]}")
             time.sleep(1.0)

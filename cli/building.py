@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cli.lake import Lake
+from cli.lake import Lake, commands
 from schemas.errors import StoreError
 
 INTERRUPTED = 130
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the lake's own."""
-    app.command()(build)
-    app.command()(ddl)
+def register() -> None:
+    """Add the commands to those of the lake."""
+    commands.command("build")(build)
+    commands.command("ddl")(ddl)
 
 
 def build(

@@ -57,7 +57,7 @@ control.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
-building.register(lake.commands)
+building.register()
 
 
 def run() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 
 from connectors.cache import in_background
@@ -15,7 +15,7 @@ AHEAD_BYTES = 32 << 20
 """What is fetched before it is needed ends with the file that reaches either."""
 
 
-def ahead(files: Sequence[SourceFile], wanted: Wanted) -> Iterator[SourceFile]:
+def ahead(files: Sequence[SourceFile], wanted: Wanted) -> Generator[SourceFile, None, None]:
     """Give files in turn, each with those behind it on their way.
 
     A fetch that fails is tried again by whoever reads the file, and then told.

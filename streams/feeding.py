@@ -33,6 +33,9 @@ TURN_S = 0.2
 """How often the host looks at the clock, the broker's answers and the wish to stop."""
 QUEUE_FULL_S = 5.0
 SHOWN_CHARS = 200
+SAID_EVERY_NS = 10 * NS_PER_S
+"""The same reason of a refusal is logged so often at most; each is counted."""
+MAX_REASONS = 1_000
 log = getLogger("quorum.feed")
 
 
@@ -65,6 +68,7 @@ class HostSink:
         """Where each stream stands."""
         self.heard_at = now()
         """When the source was last heard of, in ns."""
+        self._logged: dict[str, int] = {}
 
     def resume(self, since: Mapping[Stream, Newest], ids: Sequence[str]) -> None:
         """Go on from what the topics hold: the newest of each stream, and ids that stand there."""
@@ -99,6 +103,12 @@ class HostSink:
 
     def refuse(self, reason: str, message: str = "") -> None:
         self._meter.refused()
+        now = self._now()
+        if now - self._logged.get(reason, -SAID_EVERY_NS) < SAID_EVERY_NS:
+            return
+        if len(self._logged) >= MAX_REASONS:
+            self._logged.clear()
+        self._logged[reason] = now
         log.warning("refused", extra={"reason": reason, "said": message[:SHOWN_CHARS]})
 
 

@@ -105,7 +105,7 @@ class Processor:
                     told = True
                 if told:
                     publisher.confirm()
-                    consumer.commit(offsets=self._positions(), asynchronous=False)
+                    self._keep(consumer)
         finally:
             consumer.close()
 
@@ -132,12 +132,14 @@ class Processor:
         self._windows.mark = Mark(max((mark.told for mark in marks), default=0), whole)
         return [TopicPartition(self._kafka.name(topic), n, self._next[topic, n]) for topic, n in self._places]
 
-    def _positions(self) -> list[TopicPartition]:
+    def _keep(self, consumer: Consumer) -> None:
+        """Keep how far all was told, now that it has arrived."""
         mark = msgspec.json.encode(self._windows.mark).decode()
-        return [
+        positions = [
             TopicPartition(self._kafka.name(place[0]), place[1], self._windows.since(place, after), mark)
             for place, after in self._next.items()
         ]
+        consumer.commit(offsets=positions, asynchronous=False)
 
     # One turn
 
@@ -151,6 +153,7 @@ class Processor:
                 if error.code() != Code._PARTITION_EOF:  # noqa: SLF001 - the binding's own name for it
                     raise KafkaException(error)
                 self._ended.add(place)
+                yield from self._windows.tell(self._time())
                 continue
             self._next[place] = cast("int", message.offset()) + 1
             event = self._read(message.value())
@@ -177,6 +180,10 @@ class Processor:
             self._windows.mark = msgspec.structs.replace(mark, whole=max(mark.whole, event.observed_at))
         self._ended.discard(place)
         self._seen[place] = max(self._seen.get(place, 0), event.observed_at)
-        behind = [place for place in self._places if place not in self._ended]
-        yield from self._windows.tell(min(self._seen.get(place, 0) for place in behind))
+        yield from self._windows.tell(self._time())
         self._windows.take(event, place, offset)
+
+    def _time(self) -> int:
+        """Give the time up to which all was seen: by the places that are behind, where all are read by the newest."""
+        behind = [self._seen.get(place, 0) for place in self._places if place not in self._ended]
+        return min(behind) if behind else max(self._seen.values(), default=0)

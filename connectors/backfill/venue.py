@@ -16,6 +16,7 @@ from typing import Any, Self, TypeAlias
 import aiohttp
 import ccxt.async_support as ccxt
 
+from connectors.feeds.venue import retry_after_s
 from connectors.importers.report import printable
 from schemas.base import NS_PER_MS
 from schemas.errors import VenueError
@@ -192,9 +193,8 @@ class Venue:
         """Put off all calls: as long as the exchange says, else twice as long each time, and never all at once."""
         wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (tried - 1))
         headers = {name.lower(): value for name, value in (self._exchange.last_response_headers or {}).items()}
-        told = headers.get("retry-after", "")
-        if isinstance(error, ccxt.RateLimitExceeded | ccxt.DDoSProtection) and told.isdigit():
-            wait_s = max(wait_s, float(told))
+        if isinstance(error, ccxt.NetworkError):
+            wait_s = max(wait_s, retry_after_s(headers.get("retry-after", ""), time.time()))
         wait_s *= 1 + random.random() / 4  # noqa: S311 - spreads calls, keeps no secret
         self._not_before = max(self._not_before, time.monotonic() + wait_s)
 

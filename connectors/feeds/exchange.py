@@ -14,7 +14,7 @@ from connectors.feeds.market import Fields, quote_of, same_quote
 from connectors.feeds.protocol import Since, Sink, Stream
 from connectors.feeds.settings import ExchangeFeed
 from connectors.feeds.tape import Bars, Tape
-from connectors.feeds.venue import TRAITS, Traits, as_feed_error, interval_ns_of, make_venue, tap
+from connectors.feeds.venue import TRAITS, Traits, as_feed_error, interval_ns_of, make_venue, tap, watched
 from schemas.base import NS_PER_S, Event
 from schemas.errors import FeedError
 from schemas.market import BarClosed, QuoteTicked, TradeTicked
@@ -104,7 +104,7 @@ async def _watch_trades(venue: Any, symbol: str, tape: Tape) -> None:  # noqa: A
     if tape.stands:
         await tape.repair()
     while True:
-        await tape.take(await venue.watch_trades(symbol))
+        await tape.take(await watched(venue.watch_trades(symbol)))
 
 
 class Quotes:
@@ -148,7 +148,7 @@ class Quotes:
 
     async def _watch_book(self, venue: Any, symbol: str) -> None:  # noqa: ANN401
         while True:
-            self._take_top(symbol, await venue.watch_order_book(symbol))
+            self._take_top(symbol, await watched(venue.watch_order_book(symbol)))
 
     async def fetch(self, venue: Any) -> None:  # noqa: ANN401
         """Ask for all quotes once."""
@@ -171,7 +171,7 @@ class Quotes:
 
 async def _for_ever(watch: Any, *args: Any) -> None:  # noqa: ANN401
     while True:
-        await watch(*args)
+        await watched(watch(*args))
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

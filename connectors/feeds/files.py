@@ -27,6 +27,8 @@ from schemas.errors import ArchiveError, FeedError
 from schemas.texts import NewsPublished, TweetPosted
 
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
+MAX_FILES = 500
+"""Each is kept open."""
 _LOOK_MS = 1_000
 """How often the files are looked at though nothing was said: a notice may come before we listen."""
 _ANY_KEY = "?"
@@ -51,6 +53,7 @@ class Files:
     def __init__(self, name: str, settings: FilesFeed) -> None:
         self.name = name
         self._settings, self._path = settings, Path(settings.path)
+        self._is_folder = False
         self._teller = Teller(_KINDS[settings.tell], settings.keys or ({settings.key: ()} if settings.key else {}))
         self._import = Settings(
             kind=settings.tell,
@@ -71,7 +74,8 @@ class Files:
         self._teller.begin(since)
         if not self._path.exists():
             raise FeedError(f"feed {self.name}: {self._path}: there is no such file or folder")
-        folder = self._path if self._path.is_dir() else self._path.parent
+        self._is_folder = self._path.is_dir()
+        folder = self._path if self._is_folder else self._path.parent
         following = _Following(self, sink)
         try:
             await following.look(is_first=True)
@@ -89,14 +93,20 @@ class Files:
         except OSError as error:
             where = f"feed {self.name}: {error.filename or self._path}"
             raise FeedError(f"{where}: cannot be read: {error.strerror or error}") from None
+        except RuntimeError as error:  # watchfiles' own
+            raise FeedError(f"feed {self.name}: {self._path}: cannot be watched: {printable(str(error))}") from None
         finally:
             following.close()
 
     def paths(self) -> list[Path]:
         """Give the files that are to be read now, by name."""
-        if not self._path.is_dir():
+        if not self._is_folder:  # a file may be away while it is rotated
             return [self._path] if self._path.is_file() else []
-        return sorted(path for path in self._path.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+        found = sorted(path for path in self._path.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+        if len(found) > MAX_FILES:
+            why = f"holds {len(found):,} files, {MAX_FILES} are followed at most: move those away that are complete"
+            raise FeedError(f"feed {self.name}: {self._path}: {why}")
+        return found
 
     def mark(self) -> None:
         """What was told so far is the past, should a file be read again."""

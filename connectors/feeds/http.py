@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
 
 from connectors.feeds.settings import secret_of
 from connectors.importers.report import printable
@@ -26,6 +25,7 @@ REFUSED_S = 300.0
 """Before a service that refused us is asked again: until somebody has mended a key, an answer does not change."""
 _LONGEST_WAIT_S = 86_400.0
 _HIDDEN = "(hidden)"
+_NO_ADDRESS = "its url is no address: write https://HOST/PATH"
 
 
 class Service:
@@ -33,10 +33,13 @@ class Service:
 
     def __init__(self, feed: str, url: str, secret: str = "") -> None:
         """`url` may hold a secret of its own, in its query or before its host: neither is shown."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            raise FeedError(f"feed {feed}: {_NO_ADDRESS}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise FeedError(f"feed {feed}: its url is no address: write https://HOST/PATH")
-        port = f":{parts.port}" if parts.port else ""
+            raise FeedError(f"feed {feed}: {_NO_ADDRESS}")
         self._what = f"feed {feed}: {parts.scheme}://{parts.hostname}{port}{parts.path}"
         self._secrets = [each for each in (secret, parts.query, parts.username, parts.password) if each]
 
@@ -78,8 +81,11 @@ async def answer(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_BYTES
     return b"".join(parts)
 
 
-def asked_wait_s(headers: CIMultiDictProxy[str], now_ns: int) -> float:
-    """Give how long a service asks to be left alone, in s: by Retry-After or x-rate-limit-reset, else 0."""
+def asked_wait_s(headers: Mapping[str, str], now_ns: int) -> float:
+    """Give how long a service asks to be left alone, in s: by Retry-After or x-rate-limit-reset, else 0.
+
+    `headers` are an answer's, which go by any case.
+    """
     after, reset = headers.get("Retry-After", "").strip(), headers.get("x-rate-limit-reset", "").strip()
     if after.isascii() and after.isdigit():
         wait_s = float(after)

@@ -86,7 +86,6 @@ class NewsApi:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Poll for ever; each poll tells the articles that are new, the oldest first."""
-        self._teller.begin(since)
         try:
             async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
                 while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from calendar import timegm
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers import expat
@@ -59,7 +59,6 @@ class Rss:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Poll for ever; each poll tells the entries that are new, the oldest first."""
-        self._teller.begin(since)
         try:
             async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
                 while True:
@@ -97,12 +96,12 @@ class Rss:
 
     async def _entries(self, data: bytes, content_type: str, sink: Sink) -> tuple[list[Any], str]:
         """Parse a feed; one that is not well-formed is reported, and read as far as it goes."""
-        is_well_formed, declares = await asyncio.to_thread(examined, data, content_type)
+        is_well_formed, declares = await self._reading(examined, data, content_type)
         if declares:
             raise self._service.error("the feed declares entities of its own: it is not read", REFUSED_S)
         if len(data) > _MAX_LOOSE_BYTES and not is_well_formed:
             raise self._service.error("the feed is not well-formed, and too long to be read all the same", REFUSED_S)
-        parsed = await asyncio.to_thread(parse, data, content_type)
+        parsed = await self._reading(parse, data, content_type)
         if not parsed.get("version") and not parsed.entries:
             raise self._service.error("what is there is neither RSS nor Atom; is its url right?", REFUSED_S)
         if parsed.bozo:
@@ -111,14 +110,18 @@ class Rss:
         source = self._settings.source or plain_text(parsed.feed.get("title", "")) or self._host
         return parsed.entries[:_MAX_ENTRIES], source
 
+    async def _reading(self, read: Callable[[bytes, str], Any], data: bytes, content_type: str) -> Any:  # noqa: ANN401
+        """Read in a thread: it takes what it takes."""
+        try:
+            return await asyncio.to_thread(read, data, content_type)
+        except Exception as error:  # noqa: BLE001 - feedparser says of nothing what it may raise
+            raise self._service.error(f"the feed cannot be read ({type(error).__name__})", REFUSED_S) from None
+
     def _tell(self, sink: Sink, entries: Sequence[Any], source: str) -> None:
         found = []
         for entry in reversed(entries):  # feeds begin with the newest
             title, url = plain_text(_string(entry, "title")), _string(entry, "link")
-            at = entry.get("published_parsed")
-            if at is None and "updated_parsed" in entry:  # to ask for one that is not there is a warning
-                at = entry["updated_parsed"]
-            published_at = timegm(at) * NS_PER_S if at else None
+            published_at = _published_ns(entry)
             id_ = self._id(_string(entry, "id"), url) or said_hash(source, published_at, title)
             if id_ not in self._told:
                 found.append((published_at, id_, title, url, entry))
@@ -134,6 +137,16 @@ class Rss:
         if own and own != url:
             return text_hash(f"{self._place}|{own}")
         return address_id(url) if url else ""
+
+
+def _published_ns(entry: Mapping[str, Any]) -> int | None:
+    at = entry.get("published_parsed")
+    if at is None and "updated_parsed" in entry:  # to ask for one that is not there is a warning
+        at = entry["updated_parsed"]
+    try:
+        return timegm(at) * NS_PER_S if at else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _string(entry: Mapping[str, Any], name: str) -> str:

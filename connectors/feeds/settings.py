@@ -59,6 +59,11 @@ Word = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s\"\x00-\
 Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=100)]
 
 
+def _require_patience(stale_s: float, poll_s: float) -> None:
+    if 0 < stale_s <= poll_s:
+        raise ValueError("stale_s must be longer than poll_s: nothing is heard between two polls")
+
+
 class TextFeed(FeedSettings, frozen=True, kw_only=True):
     """What every source of texts is told."""
 
@@ -100,6 +105,7 @@ class NewsApiFeed(TextFeed, frozen=True, kw_only=True, tag="newsapi"):
 
     def __post_init__(self) -> None:
         """Refuse what NewsAPI would refuse at every poll."""
+        _require_patience(self.stale_s, self.poll_s)
         if self.endpoint == "everything" and (self.country or self.category):
             raise ValueError("country and category are for the endpoint top-headlines")
         if self.endpoint == "top-headlines" and self.language:
@@ -119,6 +125,10 @@ class RssFeed(TextFeed, frozen=True, kw_only=True, tag="rss"):
     poll_s: Seconds = 300.0
     authorization_env: str = ""
     """Variable that holds the header `Authorization`, for a feed that asks for one."""
+
+    def __post_init__(self) -> None:
+        """Refuse a silence that every poll would break."""
+        _require_patience(self.stale_s, self.poll_s)
 
 
 class FilesFeed(FeedSettings, frozen=True, kw_only=True, tag="files"):
@@ -188,7 +198,7 @@ Kind = ExchangeFeed | IbFeed | XFeed | NewsApiFeed | RssFeed | FilesFeed | Webho
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
-    feeds: dict[Name, Kind]
+    feeds: dict[Name, Any]
 
 
 def load_feeds(path: Path) -> dict[str, Kind]:
@@ -202,9 +212,18 @@ def load_feeds(path: Path) -> dict[str, Kind]:
     except yaml.YAMLError as error:
         raise FeedError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     try:
-        return msgspec.convert(data, _File).feeds
+        feeds = msgspec.convert(data, _File).feeds
     except msgspec.ValidationError as error:
         raise FeedError(f"{path}: {error}") from None
+    return {name: _read(path, name, each) for name, each in feeds.items()}
+
+
+def _read(path: Path, name: str, told: object) -> Kind:
+    try:
+        read: Kind = msgspec.convert(told, Kind)
+    except msgspec.ValidationError as error:
+        raise FeedError(f"{path}: feed {name}: {error}") from None
+    return read
 
 
 def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors.feeds.market import Fields, bar_of, number_of, trade_of
 from connectors.feeds.protocol import Newest, Sink
-from connectors.feeds.venue import Traits
+from connectors.feeds.venue import Traits, watched
 from schemas.base import NS_PER_MS, NS_PER_S
 
 MAX_PAGES = 1_000
@@ -17,6 +17,8 @@ GRACE_NS = 2 * NS_PER_S
 """After its end a bar is asked for by REST: trades of its last moment are counted in by then."""
 BARS_PAGE = 500
 NEWEST_PAGE = 1_000
+ANEW_MS = 60_000
+"""A trade so much later than the last one, and of a lower number, is no late one."""
 SLACK_MS = 1_000
 """A span's end is given in whole seconds."""
 
@@ -39,7 +41,11 @@ class Tape:
         if self._sink.now() - newest.occurred_at > backfill_ns:
             self._sink.refuse(f"{self._key}: the gap since the last trade is longer than backfill_s and stays open")
             return
-        self._number, self._ms = int(newest.id.rpartition("/")[2]), newest.occurred_at // NS_PER_MS
+        number = newest.id.rpartition("/")[2]
+        if not number.isdecimal():
+            self._sink.refuse(f"{self._key}: the last trade has an id of another make, so a gap cannot be seen")
+            return
+        self._number, self._ms = int(number), newest.occurred_at // NS_PER_MS
 
     @property
     def stands(self) -> bool:
@@ -53,9 +59,18 @@ class Tape:
             if self.stands:
                 await self.repair()
         for trade in self._in_order(trades):
+            self._begin_anew_before(trade)
             if self._traits.consecutive and self._number is not None and number_of(trade["id"]) > self._number + 1:
                 await self.repair(before=number_of(trade["id"]))
             self._tell(trade)
+
+    def _begin_anew_before(self, trade: Fields) -> None:
+        """Forget where the tape stands if the venue has begun to number anew, as test networks do now and then."""
+        if self._traits.consecutive and self._number is not None and number_of(trade["id"]) < self._number:
+            late_ms = trade["timestamp"] - (self._ms or 0)
+            if late_ms > ANEW_MS:
+                self._sink.refuse(f"{self._key}: the numbers of trades begin anew at {trade['id']}")
+                self._number = None
 
     async def repair(self, before: int | None = None) -> None:
         """Fetch and tell the trades that follow the last one told, up to the trade `before` or to the newest."""
@@ -165,7 +180,7 @@ class Bars:
         while True:
             try:
                 async with asyncio.timeout(self._wait_s()):
-                    candles = await self._venue.watch_ohlcv(self._symbol, self._timeframe)
+                    candles = await watched(self._venue.watch_ohlcv(self._symbol, self._timeframe))
             except TimeoutError:
                 if self._next_ms is not None:
                     await self.repair()

@@ -6,13 +6,15 @@ message cannot be read. Here each quote is handed on, and such a message is repo
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import ccxt
 import ccxt.pro
+import msgspec
 from msgspec import Struct
 
 from connectors.feeds.protocol import Sink
@@ -23,6 +25,7 @@ from schemas.errors import FeedError
 TRADES_KEPT = 10_000
 """Trades that ccxt holds while a gap is repaired."""
 MAX_REASON_CHARS = 300
+FIRST_ERROR_STATUS = 400
 Ticker = dict[str, Any]
 
 
@@ -80,9 +83,25 @@ def make_venue(
         except ccxt.NotSupported:
             raise FeedError(f"exchange {settings.exchange}: has no test network; leave `sandbox` out") from None
     venue.urls["api"] = _moved(venue.urls["api"], settings.urls)
+    venue.on_rest_response = _checked(venue.on_rest_response)
     if markets is not None:
         venue.set_markets(markets)
     return venue
+
+
+def _checked(on_response: Callable[..., str]) -> Callable[..., str]:
+    """Refuse a good answer that is no JSON: ccxt's parser of some venues takes it for an empty one."""
+
+    def checked(status: int, *rest: Any) -> str:  # noqa: ANN401
+        body = on_response(status, *rest)
+        if status < FIRST_ERROR_STATUS:
+            try:
+                msgspec.json.decode(body, type=msgspec.Raw)
+            except msgspec.DecodeError:
+                raise ccxt.BadResponse("the answer is no JSON") from None
+        return body
+
+    return checked
 
 
 def _moved(addresses: object, urls: Mapping[str, str]) -> object:
@@ -97,11 +116,17 @@ def _moved(addresses: object, urls: Mapping[str, str]) -> object:
 
 
 def tap(venue: Any, sink: Sink, on_quote: Callable[[Ticker], None]) -> None:  # noqa: ANN401
-    """Hand on every quote that comes by WebSocket, tell `sink` of every message, report those that cannot be read."""
+    """Hand on every quote that comes by WebSocket, tell `sink` of every message, report those that cannot be read.
+
+    ccxt connects anew by itself while nobody waits for a message; here that is a loss like any other, to be repaired.
+    """
     connect = venue.client
+    known: dict[str, Any] = {}
 
     def client(url: str) -> Any:  # noqa: ANN401
         made = connect(url)
+        if known.setdefault(url, made) is not made:
+            raise ccxt.NetworkError("the connection was lost meanwhile")
         if "resolve" not in vars(made):
             made.resolve = _each_quote(made.resolve, on_quote)
             made.handle_text_or_binary_message = _guarded(made.handle_text_or_binary_message, sink)
@@ -129,6 +154,17 @@ def _guarded(handle: Callable[[str | bytes], None], sink: Sink) -> Callable[[str
             sink.refuse(f"a message cannot be read: {type(error).__name__}", text)
 
     return handled
+
+
+async def watched(watching: Awaitable[Any]) -> Any:  # noqa: ANN401
+    """Wait for what ccxt watches. It cancels who waits on a connection that it closes: that is raised as a loss."""
+    try:
+        return await watching
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ccxt.NetworkError("the connection was closed") from None
 
 
 def as_feed_error(venue: Any, name: str, error: BaseException) -> FeedError:  # noqa: ANN401

@@ -92,8 +92,6 @@ class Webhook:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Listen until cancelled. Raises FeedError where nobody may listen there."""
-        self._news.begin(since)
-        self._tweets.begin(since)
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def answer(request: web.Request) -> web.Response:

@@ -88,7 +88,6 @@ class X:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Tell posts as they come, those first that were missed since the last one told."""
-        self._teller.begin(since)
         try:
             async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
                 await self._keep_rules(session, sink)

@@ -52,7 +52,7 @@ def test_a_book_is_replayed_and_audited_from_a_bucket(archive: str, tmp_path: Pa
 def test_a_book_is_swept_from_a_bucket(archive: str, tmp_path: Path) -> None:
     found = []
     for name, options in (("folder", ()), ("bucket", ("--archive", archive))):
-        varied = ("--vary", "risk.order_pct=5:10:5", *DAY, "--out", tmp_path / name, "--workers", "1")
+        varied = ("--vary", "risk.order_pct=5:10:5", *DAY, "--out", tmp_path / name, "--workers", "2")
         ended = quorum("sweep", EXAMPLES / "btc.yaml", *varied, *options)
         assert ended.code == 0, ended.err
         with (tmp_path / name / "sweep.csv").open(encoding="utf-8") as file:

@@ -177,7 +177,7 @@ def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) 
     teller, store = Teller(kafka, rng), open_store(lake)
 
     def start() -> subprocess.Popen[bytes]:
-        return start_archiver(kafka, lake, log, "--every", "0.1", "--worker", "archiver")
+        return start_archiver(kafka, lake, log, "--topics", "ticks", "--every", "0.2", "--worker", "archiver")
 
     for n in range(kills):
         worker = start()
@@ -185,7 +185,7 @@ def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) 
         teller.oddities()
         teller.transactions(count=2)
         if n % 2:
-            seen = {each.key for each in store.list("manifests/")}
+            seen = {each.key for each in store.list("manifests/ticks/")}
             await_("a segment begins", partial(_has_more, store, seen))
             time.sleep(rng.expovariate(20))
         else:
@@ -205,7 +205,7 @@ def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) 
 
 
 def _has_more(store: Store, seen: set[str]) -> bool:
-    return any(each.key not in seen for each in store.list("manifests/"))
+    return any(each.key not in seen for each in store.list("manifests/ticks/"))
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from connectors.store import FolderStore, open_store
 from replay.results import Summary
 from replay.run import Run, Settings
 from schemas.base import NS_PER_S
+from schemas.book import Book
 from streams.admin import create_topics, delete_topics
-from streams.kafka import Kafka
+from streams.kafka import Kafka, partition_of
 from streams.restore import restore
+from streams.wire import JOURNAL, unpack
 from tests.faultproxy import Fault, FaultProxy
 from tests.integration.lakes import (
     Teller,
@@ -31,7 +33,7 @@ from tests.integration.lakes import (
     on_kafka,
     start_archiver,
 )
-from tests.integration.session import ARCHIVE, archived_events, write_live_book
+from tests.integration.session import ARCHIVE, Session, archived_events, sample_events, write_live_book
 
 
 def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> None:
@@ -166,3 +168,25 @@ def test_what_an_archiver_cannot_use_is_said(kafka: Kafka, tmp_path: Path, argum
     worker = start_archiver(kafka, str(tmp_path), tmp_path / "log", *arguments)
     assert worker.wait(30) == 2
     assert len((tmp_path / "log").read_text().splitlines()) <= 2
+
+
+def test_a_live_session_archives_what_it_does(kafka: Kafka, tmp_path: Path) -> None:
+    session = Session(kafka, tmp_path)
+    book = write_live_book(tmp_path / "book.yaml", "alpha")
+    session.books, lake = [tmp_path / "book.yaml"], tmp_path / "lake"
+    try:
+        worker = session.start("live", "--lake", str(lake), "--every", "0.5")
+        session.tell(sample_events(book, 60), pause_s=0.01)
+        session.await_("the desk has taken them", lambda: session.processed(book) >= 60)
+        session.await_("the journal is in the lake", lambda: bool(in_lake(FolderStore(lake), *journal_of(book))))
+        session.stop(worker)
+    finally:
+        session.close()
+    archived = in_lake(FolderStore(lake), *journal_of(book))
+    assert archived == on_kafka(kafka, *journal_of(book))[: len(archived)]
+    entries = [line for record in archived for line in unpack(record.value or b"")]
+    assert len(entries) > 5
+
+
+def journal_of(book: Book) -> tuple[str, int]:
+    return JOURNAL, partition_of(book.name)

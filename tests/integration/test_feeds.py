@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +19,11 @@ from schemas.market import QuoteTicked, TradeTicked
 from schemas.topics import TOPICS
 from streams.feeding import FeedHost, stands
 from streams.health import Health
-from streams.kafka import Kafka
+from streams.kafka import ENVIRONMENT, Kafka
 from streams.reading import read_back
 from tests.conftest import MISSING_DATA, SHARED_DATA
 from tests.connectors.feeds.servers import Binance, Item, binance_ticks
+from tests.integration.session import ROOT
 
 TICKS = SHARED_DATA / "ticks" / "binance_usdm_btcusdt_20240808.raw.gz"
 KEY_VARIABLE = "QUORUM_TEST_FEED_KEY"
@@ -125,3 +129,33 @@ def test_quotes_equal_the_recording(kafka: Kafka, recording: dict[str, list[Item
         told = (event.bid, event.bid_size, event.ask, event.ask_size)
         assert told == tuple(float(quote[name]) for name in "bBaA")
         assert event.occurred_at == quote["T"] * NS_PER_MS
+
+
+def test_the_command_feeds_kafka_until_it_is_told_to_stop(
+    kafka: Kafka, recording: dict[str, list[Item]], tmp_path: Path
+) -> None:
+    async def scenario() -> bytes:
+        server = Binance(recording["trade"], "usdm", tell=("trades",), api_key_env=KEY_VARIABLE)
+        async with server.serving():
+            settings = server.feed()._settings
+            told = {name: getattr(settings, name) for name in ("exchange", "symbols", "urls", "options", "api_key_env")}
+            path = tmp_path / "feeds.yaml"
+            path.write_text(json.dumps({"feeds": {"binance": {"kind": "exchange"} | told}}), encoding="utf-8")
+            mine = {"BOOTSTRAP": kafka.bootstrap, "NAMESPACE": kafka.namespace}
+            environment = os.environ | {ENVIRONMENT + name: value for name, value in mine.items()}
+            command = (sys.executable, "-m", "cli", "worker", "feed", "binance", "--feeds", str(path))
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+            )
+            try:
+                await server.say(0, 100)
+                await until_written(kafka, 100)
+            finally:
+                process.terminate()
+                _, said = await process.communicate()
+            assert process.returncode == 0
+            return said
+
+    said = asyncio.run(scenario())
+    assert [event.id for event in written(kafka)] == [f"{KEY}/trade/{each['t']}" for each in recording["trade"][:100]]
+    assert b"a-key-of-a-test" not in said

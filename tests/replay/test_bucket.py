@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,14 +22,16 @@ from connectors.cache import Mirror, lacking, merged
 from connectors.policy import Policy
 from connectors.s3 import S3Store
 from connectors.store import open_store
-from replay.files import find_files
+from replay.ahead import AHEAD_FILES, ahead
+from replay.files import EVERYTHING, find_files
 from replay.listing import ALWAYS
 from replay.run import Run, Settings
 from replay.sources import open_archive
 from schemas.base import NS_PER_DAY, NS_PER_S
 from schemas.errors import ArchiveError, StoreError
+from tests.connectors.lake.lakes import small_lake
 from tests.faultproxy import Fault, FaultProxy
-from tests.replay.archives import BTC, DAY, ETH, Row, bar, book, table
+from tests.replay.archives import BTC, DAY, ETH, Row, bar, book, sequence, table
 
 HOUR = NS_PER_DAY // 24
 
@@ -118,6 +120,18 @@ def test_a_lake_is_read_by_its_raw_layer(folder: Path, s3_lake: str, tmp_path: P
     assert replayed(upload(lake, s3_lake), tmp_path / "remote") == local
 
 
+def test_a_lake_is_read_as_its_archiver_wrote_it(s3_lake: str, tmp_path: Path) -> None:
+    store = small_lake(tmp_path / "lake")
+    upload(tmp_path / "lake", s3_lake)
+    taken = book("BTC/USDT@binance")
+    local, remote = open_archive(Path(store.where), taken), open_archive(s3_lake, taken)
+    rows = sequence(local)
+    assert len(rows) == 40  # 5 segments of 8 events; those of the other partition are the same once more
+    assert sequence(remote) == rows
+    assert [each.sha256 for each in remote.inputs()] == [each.sha256 for each in local.inputs()]
+    assert {Path(file.name).name.split("-")[0] for file in remote.files} == {"trades", "quotes", "control"}
+
+
 def test_only_the_folders_of_the_time_asked_for_are_listed(s3_lake: str, proxy: FaultProxy) -> None:
     store = S3Store(s3_lake, Policy())
     for year in range(2010, 2020):
@@ -194,6 +208,25 @@ def test_a_bucket_that_holds_no_archive_is_refused(s3_lake: str) -> None:
         frames(s3_lake)
     with pytest.raises(StoreError, match="no such bucket"):
         frames("s3://there-is-none/at-all")
+
+
+def test_the_next_files_are_fetched_while_one_is_read(folder: Path, s3_lake: str, proxy: FaultProxy) -> None:
+    files = find_files(upload(folder, s3_lake), *ALWAYS)
+    reading = ahead(files, EVERYTHING)
+    assert next(reading) is files[0]
+    await_(lambda: all(file.mirror is not None and file.mirror.is_whole for file in files[: AHEAD_FILES + 1]))
+    assert not any(file.mirror is not None and file.mirror.is_whole for file in files[AHEAD_FILES + 2 :])
+    fetched(proxy)
+    files[1].content()
+    assert fetched(proxy) == []
+    reading.close()
+
+
+def await_(done: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
 
 
 # -- the network ------------------------------------------------------------------------------------------------------
@@ -274,6 +307,36 @@ def test_what_is_removed_while_it_is_read_is_read_to_its_end(s3_lake: str, tmp_p
         assert opened.path.read_bytes() == data
 
 
+def test_wherever_a_fetch_breaks_off_what_is_marked_is_there(
+    s3_lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.cache.PIECE_BYTES", 300_000)
+    store = S3Store(s3_lake, Policy())
+    data = random.Random(2).randbytes(2_000_000)
+    store.put("large", data)
+    [listed] = store.list("")
+    read = store.read
+    for broken in range(7):
+        mirror = Mirror(store, tmp_path / f"cache-{broken}")
+
+        def failing(key: str, start: int, size: int, tag: str = "", broken: int = broken) -> bytes:
+            if start == broken * 300_000:
+                raise StoreError("cut off")
+            return read(key, start, size, tag)
+
+        monkeypatch.setattr(store, "read", failing)
+        with mirror.object(listed).opened() as opened:
+            opened.need([(1_999_000, 2_000_000)])
+            with pytest.raises(StoreError, match="cut off"):
+                opened.need([(0, 2_000_000)])
+        monkeypatch.setattr(store, "read", read)
+        with mirror.object(listed).opened() as opened:
+            opened.need([(100_000, 1_900_000)])
+            opened.need([(0, 2_000_000)])
+            assert opened.path.read_bytes() == data
+        assert mirror.object(listed).is_whole
+
+
 def test_more_than_the_cache_may_hold_is_told(s3_lake: str, tmp_path: Path) -> None:
     store = S3Store(s3_lake, Policy())
     store.put("large", bytes(300_000))
@@ -294,7 +357,8 @@ def test_a_bound_that_is_none_is_refused(s3_lake: str, monkeypatch: pytest.Monke
 
 READER = """
 import sys
-from replay.files import find_files
+from replay.ahead import AHEAD_FILES, ahead
+from replay.files import EVERYTHING, find_files
 from replay.listing import ALWAYS
 for file in find_files(sys.argv[1], *ALWAYS):
     print(file.name, __import__("hashlib").sha256(file.content()).hexdigest(), flush=True)

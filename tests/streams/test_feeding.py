@@ -213,6 +213,18 @@ def test_a_full_queue_lets_the_source_wait_and_then_is_an_error(name: str) -> No
         host._sink.put(trade(2))
 
 
+def test_the_same_refusal_is_counted_each_time_and_logged_now_and_then(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter([T0, T0, T0 + NS_PER_S, T0 + 2 * NS_PER_S, T0 + 11 * NS_PER_S])
+    sink = HostSink(lambda _event: None, FeedMeter(name, []), lambda: next(times))
+    for reason in ("one", "one", "another", "one"):
+        sink.refuse(reason, "x" * 1_000)
+    assert value("quorum_feed_refused_total", feed=name) == 4
+    said: list[Any] = caplog.records
+    assert [(each.reason, len(each.said)) for each in said] == [("one", 200), ("another", 200), ("one", 200)]
+
+
 def test_lag_and_staleness_are_shown_and_go_with_the_feed(name: str) -> None:
     meter = FeedMeter(name, [STREAM])
     sink = HostSink(lambda _event: None, meter, lambda: T0)

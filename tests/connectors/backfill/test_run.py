@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from connectors.backfill import venue as venue_module
 from connectors.backfill.run import CALLS
+from connectors.checking import check_archive
+from connectors.coverage import coverage
 from connectors.importers.settings import Settings
-from connectors.store import Listed
+from connectors.store import FolderStore, open_store
 from schemas.base import NS_PER_DAY, NS_PER_MIN, NS_PER_MS
 from schemas.errors import ArchiveError, VenueError
 from tests.connectors.backfill.exchanges import CUT, MINUTE_MS, Fault, Market
@@ -271,45 +272,14 @@ def test_progress_adds_up_to_what_was_asked_for(tmp_path: Path) -> None:
         assert min(told, default=0) >= 0
 
 
-class Bucket:
-    """A store that is no folder."""
-
-    where = "s3://bucket"
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def get(self, key: str) -> bytes | None:
-        return self.objects.get(key)
-
-    def read(self, key: str, start: int, size: int) -> bytes:
-        return self.objects[key][start : start + size]
-
-    def put(self, key: str, data: bytes) -> None:
-        assert isinstance(data, bytes)
-        self.objects[key] = data
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self.objects.setdefault(key, data) is data
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
-        for key in sorted(self.objects):
-            if key.startswith(prefix) and key > after:
-                yield Listed(key, len(self.objects[key]), "")
-
-    def folders(self, prefix: str) -> Any:
-        raise NotImplementedError
-
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
-
-
-def test_a_bucket_holds_what_a_folder_holds(tmp_path: Path) -> None:
-    bucket = Bucket()
+def test_a_bucket_holds_what_a_folder_holds_and_a_run_goes_on_there(s3_lake: str, tmp_path: Path) -> None:
+    bucket = open_store(s3_lake)
     fetch(tmp_path, bars_of_month(), MONTH)
     fetch(bucket, bars_of_month(), wanted("binance", "bars", FROM_MS, FROM_MS + 3 * DAY_MS))
     fetch(bucket, bars_of_month(), MONTH)
-    assert bucket.objects == listing(tmp_path)
+    assert {each.key: bucket.get(each.key) for each in bucket.list("")} == listing(tmp_path)
+    assert check_archive(bucket) == check_archive(FolderStore(tmp_path))
+    assert [each.rows.sum() for each in coverage(bucket)] == [11 * 1440 - 3]
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path) -> None:

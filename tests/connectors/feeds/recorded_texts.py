@@ -1,6 +1,6 @@
 """Real texts, as the servers of these tests say them: what was said is recorded, when and under which id is not.
 
-A feed is for the present, so the ids and times are of the last minute.
+A feed is for the present, so the ids and times are of the last ten minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.conftest import MISSING_DATA, SHARED_DATA
 
 KEYS: dict[str, tuple[str, ...]] = {"BTC": ("bitcoin", "btc"), "ETH": ("ethereum", "eth")}
 COUNT = 8
-START_NS = (time.time_ns() // NS_PER_S - 60) * NS_PER_S
+START_NS = (time.time_ns() // NS_PER_S - 600) * NS_PER_S
 """Of the first text; the others follow by the second."""
 
 
@@ -36,7 +36,7 @@ class Said(NamedTuple):
         return datetime.fromtimestamp(self.at_ns // NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def recorded(name: str) -> list[Said]:
+def recorded(name: str, count: int) -> list[Said]:
     """Give texts that concern bitcoin alone, so that each makes one event."""
     path = SHARED_DATA / "text" / name
     if not path.exists():
@@ -50,14 +50,14 @@ def recorded(name: str) -> list[Said]:
                 at = START_NS + len(found) * NS_PER_S
                 who = row.get("author") or row.get("source") or "someone"
                 found.append(Said(at, who, row.get("title", ""), row["text"], row.get("url", "")))
-            if len(found) == COUNT:
+            if len(found) == count:
                 return found
-    raise AssertionError(f"{path} has under {COUNT} texts on bitcoin alone")
+    raise AssertionError(f"{path} has under {count} texts on bitcoin alone")
 
 
-def tweets() -> list[Said]:
-    return recorded("tweets_bitcoin_2017_jan_feb.jsonl.gz")
+def tweets(count: int = COUNT) -> list[Said]:
+    return recorded("tweets_bitcoin_2017_jan_feb.jsonl.gz", count)
 
 
-def articles() -> list[Said]:
-    return recorded("cryptonews_2021_10_to_2022_04.jsonl.gz")
+def articles(count: int = COUNT) -> list[Said]:
+    return recorded("cryptonews_2021_10_to_2022_04.jsonl.gz", count)

@@ -287,7 +287,14 @@ class Kraken(Server):
 
 
 class KrakenBars(Kraken):
-    """Items are rows of the recorded answer to OHLC. Of what has happened, the last is still open."""
+    """Items are rows of the recorded answer to OHLC. Of what has happened, the last is still open.
+
+    `now` follows the recording: it is half a minute into the last bar.
+    """
+
+    def now(self) -> int:
+        opened_s: int = (self.history or self.items)[-1][0]
+        return (opened_s + 30) * 1_000_000_000
 
     def id_of(self, item: Any) -> str:
         return market_id("BTC/USDT@kraken", "bar60", item[0] * 1_000_000_000)
@@ -325,8 +332,8 @@ class Coinbase(Server):
         return {"channel": "market_trades", "client_id": "", "timestamp": item["time"], "events": [event]}
 
     def subscribe(self, request: Item) -> list[Item]:
-        assert (request["type"], request["channel"]) == ("subscribe", "market_trades")
-        return [{"channel": "subscriptions", "events": [{"subscriptions": {"market_trades": ["BTC-USD"]}}]}]
+        assert request["type"] == "subscribe"
+        return [{"channel": "subscriptions", "events": [{"subscriptions": {request["channel"]: ["BTC-USD"]}}]}]
 
     @property
     def refusal(self) -> Item:
@@ -341,6 +348,20 @@ class Coinbase(Server):
             rows = [item for item in self.history if start <= datetime.fromisoformat(item["time"]).timestamp() <= end]
             return {"trades": rows[::-1][:limit], "best_bid": "0", "best_ask": "0"}
         return {"data": []}
+
+
+class KrakenQuotes(Kraken):
+    """Items are messages of the channel `ticker`."""
+
+    def message(self, item: Item) -> Item:
+        return item
+
+
+class CoinbaseQuotes(Coinbase):
+    """Items are messages of the channel `ticker`."""
+
+    def message(self, item: Item) -> Item:
+        return item
 
 
 # Recordings

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.feeds.files import Files
 from connectors.feeds.settings import FilesFeed
-from connectors.feeds.tail import MAX_LINE_BYTES, Tail
+from connectors.feeds.tail import MAX_LINE_BYTES, Tail, record_of
 from connectors.importers.settings import Settings
 from connectors.tidy import said_hash
 from schemas.base import NS_PER_S
+from schemas.errors import FeedError
 from schemas.texts import NewsPublished, TweetPosted
 from tests.connectors.feeds.recorded_texts import START_NS
 from tests.connectors.feeds.texts_told import Kept, failure, running, stood, until
@@ -262,6 +266,47 @@ def test_a_quote_that_is_never_closed_does_not_stop_a_csv(tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     error = asyncio.run(failure(Files("files", FilesFeed(path=str(tmp_path / "none"), **NEWS))))
     assert "there is no such file or folder" in str(error)
+
+
+def test_a_folder_that_is_removed_is_a_failure(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    async def run() -> str:
+        async with running(Files("files", FilesFeed(path=str(folder), **NEWS)), Kept()) as task:
+            await asyncio.sleep(0.2)
+            folder.rmdir()
+            with pytest.raises(FeedError) as raised:
+                await asyncio.wait_for(task, 10)
+            return str(raised.value)
+
+    assert str(folder) in asyncio.run(run())
+
+
+def test_a_folder_of_too_many_files_is_refused(tmp_path: Path) -> None:
+    for n in range(501):
+        (tmp_path / f"{n}.csv").touch()
+    error = asyncio.run(failure(Files("files", FilesFeed(path=str(tmp_path), **NEWS))))
+    assert "holds 501 files, 500 are followed at most" in str(error)
+
+
+@given(st.lists(st.integers(1, 60), max_size=30), st.booleans())
+def test_however_a_file_grows_its_rows_are_told_once(steps: list[int], is_csv: bool) -> None:
+    """Bytes come by any steps, within characters and line ends too; what is told does not depend on them."""
+    said = [f'Zür"ich, {n}\r\n☃' for n in range(9)]
+    quoted = "".join('"{}"\r\n'.format(each.replace('"', '""')) for each in said)
+    data = f"title\r\n{quoted}".encode() if is_csv else lines(*({"title": each} for each in said))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("n.csv" if is_csv else "n.jsonl")
+        path.touch()
+        tail, found, at = Tail(path), [], 0
+        for step in [*steps, len(data)]:
+            append(path, data[at : at + step])
+            at += step
+            for block in tail.blocks():
+                found += [record_of(tail, text) for _, text in block if text is not None]
+        tail.close()
+    assert [record["title"] for record in found if record is not None] == said
 
 
 def test_keys_and_key_together_are_refused() -> None:

@@ -209,6 +209,7 @@ def test_an_article_of_the_future_or_of_no_time_occurred_when_we_had_it() -> Non
         ({"endpoint": "top-headlines"}, "needs a country"),
         ({"endpoint": "top-headlines", "country": "us", "language": "en"}, "language is for the endpoint everything"),
         ({"endpoint": "top-headlines", "country": "us", "sources": ["x"]}, "not both"),
+        ({"stale_s": 60, "poll_s": 60}, "stale_s must be longer than poll_s"),
         ({"keys": {}}, "length >= 1"),
         ({"keys": {"BTC": ['bit"coin']}}, "matching regex"),
         ({"token": "x"}, "unknown field `token`"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.feeds.rss import Rss, examined, parse
 from connectors.feeds.settings import RssFeed
@@ -196,6 +199,25 @@ def test_a_broken_feed_that_would_take_long_to_read_is_not_read() -> None:
     assert "not well-formed, and too long" in str(error)
 
 
+@given(st.data())
+def test_a_feed_that_is_spoilt_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    """Whatever bytes stand where, a poll ends with events that are whole, or with a sentence."""
+    document = bytearray(rss([said(1), said(2, "Bitcoin <b>& gold</b>")]).encode())
+    parts = b'< > & ]]> <![CDATA[ \x00 \xff <!-- <?xml &#x0; </item> " 99999999999999999 <pubDate>'.split()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(document)))
+        document[at : at + data.draw(st.integers(0, 40))] = data.draw(st.sampled_from(parts))
+    with contextlib.suppress(FeedError):
+        asyncio.run(told_of(bytes(document)))
+
+
+async def told_of(document: bytes) -> Kept:
+    """Tell a document without a server."""
+    site, sink = Rss("site", RssFeed(keys=KEYS, url="http://example.org/rss")), Kept()
+    site._tell(sink, *await site._entries(document, "application/xml", sink))
+    return sink
+
+
 def test_a_thousand_entries_are_read_of_a_feed_of_more() -> None:
     items = "".join(f"<item><title>Bitcoin {n}</title><guid>{n}</guid></item>" for n in range(1_200))
     assert len(of(channel(items)).told) == 1_000
@@ -250,7 +272,9 @@ def test_a_login_is_sent_and_never_said(monkeypatch: pytest.MonkeyPatch) -> None
     assert TOKEN not in str(asyncio.run(run()))
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org/x", "example.org/rss", "https://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/x", "example.org/rss", "https://", "file:///etc/passwd", "http://h:99999/", "http://[x/"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(FeedError, match="its url is no address"):
         Rss("site", RssFeed(keys=KEYS, url=url))

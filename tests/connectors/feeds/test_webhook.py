@@ -134,6 +134,13 @@ def test_a_request_that_was_refused_may_come_again() -> None:
     assert [status for status, _ in answers] == [422, 422]
 
 
+def test_a_signature_is_what_openssl_makes_of_it() -> None:
+    """By: printf '1700000000.{}' | openssl dgst -sha256 -hmac 'a secret of the test'"""
+    assert sign("a secret of the test", "1700000000", b"{}") == (
+        "77015228df40a44ad02ef65e70e770c10f1bf3a669df86866f995388ea6846a8"
+    )
+
+
 BODY = b'{"title": "bitcoin"}'
 
 

@@ -25,7 +25,7 @@ from connectors.feeds.webhook import SIGNATURE, TIMESTAMP, Webhook, sign
 from connectors.feeds.x import X
 from connectors.tidy import address_id, text_hash
 from tests.connectors.feeds import text_servers as servers
-from tests.connectors.feeds.recorded_texts import KEYS, Said, articles, tweets
+from tests.connectors.feeds.recorded_texts import COUNT, KEYS, Said, articles, tweets
 from tests.contracts.feeds import FeedCase, Source
 
 POLL_S = 0.05
@@ -34,9 +34,9 @@ os.environ |= {"X_BEARER_TOKEN": servers.TOKEN, "NEWSAPI_KEY": servers.TOKEN, "Q
 
 
 class XSource(servers.XServer):
-    def __init__(self) -> None:
+    def __init__(self, count: int = COUNT) -> None:
         super().__init__()
-        self.items = tweets()
+        self.items = tweets(count)
         self.expected: Sequence[str] = [servers.tweet_id(said) for said in self.items]
 
     def feed(self) -> Feed:

@@ -1,6 +1,6 @@
 """What a replay costs from a bucket: with an empty cache, with a full one, and beside the same archive in a folder.
 
-The bucket is that of an S3 server in this process; `--latency-ms` holds each request back as a network does. Run it
+The bucket is that of an S3 server in this process; `--latency-ms` holds each request back, as a network does. Run it
 from the repository's root: `python -m benchmarks.bucket`.
 """
 

@@ -24,7 +24,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from connectors.archive import EVENT_KINDS, SCHEMAS, TOPIC_FOLDERS
-from connectors.cache import Local, Mirror, Mirrored, Opened
+from connectors.cache import SMALL_BYTES, Local, Mirror, Mirrored, Opened
 from connectors.store import S3_PREFIX, FolderStore, Store
 from replay.listing import ALWAYS, Times, walk
 from replay.rowgroups import FOOTER_BYTES, Part, Wanted, footer, groups, read, spans, zones
@@ -88,7 +88,7 @@ class SourceFile:
         """Bring what of an object will be read first into its mirror."""
         with self.opened() as opened:
             whole = [(0, self.size)]
-            if self.form == "parquet" and self.size > FOOTER_BYTES:
+            if self.form == "parquet" and self.size > SMALL_BYTES:
                 found = spans(footer(opened, self.size), SCHEMAS[self.kind].names, wanted)
                 whole = [] if not found else found[0] if self.size > WHOLE_BYTES else whole
             opened.need(whole)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from connectors.store import S3_PREFIX
 from schemas.book import Book, Section, parse_book
 from schemas.errors import BookError
 
@@ -47,10 +48,18 @@ def _meant(refusal: str) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def archive_of(book: Book, path: Path, given: Path | None) -> Path:
-    """Give the archive to replay: the one given, else the one that the book names, relative to the book's file."""
+def archive_of(book: Book, path: Path, given: str | None) -> Path | str:
+    """Give the archive to replay: the one given, else the one that the book names, relative to the book's file.
+
+    It is a path, or what begins with `s3://`.
+    """
     if given is not None:
-        return given
+        return place_of(given)
     if not book.archive:
         raise BookError(f"{path}: names no archive; give --archive PATH or set `archive`")
-    return path.parent / book.archive
+    return book.archive if book.archive.startswith(S3_PREFIX) else path.parent / book.archive
+
+
+def place_of(given: str) -> Path | str:
+    """Read what may be a path or an address in S3: a path would lose one of the latter's two strokes."""
+    return given if given.startswith(S3_PREFIX) else Path(given)

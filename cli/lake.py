@@ -14,7 +14,8 @@ import typer
 from schemas.errors import StoreError
 
 if TYPE_CHECKING:
-    from connectors.lake.verify import Partition, Report
+    from connectors.lake.chains import Partition
+    from connectors.lake.verify import Report
 
 CHECK_FAILED = 1
 INTERRUPTED = 130
@@ -52,7 +53,7 @@ def verify(
     from connectors.store import open_store
 
     known = _heads(heads or [], heads_file, topics or [])
-    with _bar("verifying") as progress:
+    with _interruptible("nothing was proved"), _bar("verifying") as progress:
         report = prove(open_store(lake), topics=topics or [], deep=deep, heads=known, progress=progress)
     for fault in report.faults:
         sys.stdout.write(f"{fault}\n")
@@ -71,7 +72,7 @@ def status(lake: Lake, topics: Topics = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from connectors.lake.verify import partitions_of, read_partition
+    from connectors.lake.chains import partitions_of, read_partition
     from connectors.store import open_store
 
     store = open_store(lake)
@@ -93,8 +94,8 @@ def compact(
     from time import time_ns
 
     from cli.replay import parse_time
+    from connectors.lake.chains import partitions_of, read_partition
     from connectors.lake.compact import compact as merge
-    from connectors.lake.verify import partitions_of, read_partition
     from connectors.store import open_store
 
     store = open_store(lake)

@@ -67,13 +67,14 @@ def live(
 
 def worker(
     role: Annotated[
-        Literal["sequencer", "desk", "gateway", "executor", "archiver", "bars", "sentiment"],
+        Literal["sequencer", "desk", "gateway", "executor", "archiver", "bars", "sentiment", "feed"],
         typer.Argument(help="What to do."),
     ],
     books: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="All books of the cluster; archiver, bars and sentiment need none.", metavar="[BOOK.yaml...]"
+            help="All books of the cluster; of a feed its name. Archiver, bars and sentiment need none.",
+            metavar="[BOOK.yaml...|NAME]",
         ),
     ] = None,
     name: Name = "",
@@ -83,15 +84,27 @@ def worker(
     lake: Lake = "",
     every_s: Every = 60.0,
     topics: Annotated[list[str] | None, typer.Option("--topics", help="To archive, instead of all; repeat it.")] = None,
+    feeds: Annotated[Path | None, typer.Option(help="What says which feeds there are.", metavar="FEEDS.yaml")] = None,
 ) -> None:
     """Run one role, on this machine of many. Several workers of a role share the books, or the topics' partitions.
+
+    A feed has one worker.
 
     Example: quorum worker desk books/*.yaml --worker desk-1
 
     Example: quorum worker archiver --lake s3://bucket/lake
 
     Example: quorum worker bars --from earliest
+
+    Example: quorum worker feed binance --feeds feeds.yaml
     """
+    if role == "feed":
+        from cli.feeding import run_feed
+
+        run_feed([str(book) for book in books or []], feeds, name, port, host)
+        return
+    if feeds is not None:
+        raise QuorumError(f"--feeds is for a feed: quorum worker feed NAME --feeds FEEDS.yaml; {role} takes none")
     if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
             raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")

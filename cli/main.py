@@ -9,9 +9,11 @@ import sys
 import typer
 
 from cli import (
+    backfill,
     building,
     conformance,
     control,
+    data,
     demo,
     importing,
     lake,
@@ -44,6 +46,8 @@ demo.register(app)
 replay.register(app)
 sweep.register(app)
 importing.register(app)
+backfill.register(app)
+data.register(app)
 new.register(app)
 schema.register(app)
 sql.register(app)

@@ -1,4 +1,4 @@
-"""What a replay shows while it runs, and the table at its end."""
+"""What a replay or a backfill shows while it runs, and the table at a replay's end."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def replay_progress() -> Iterator[Callable[[Reached], None]]:
 
     with bar:
         yield show
+
+
+@contextmanager
+def fetch_progress(what: str, whole: int) -> Iterator[Callable[[int], None]]:
+    """Draw a bar with the time left on standard error as portions of `whole` are told; silent off a terminal."""
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task(what, total=whole)
+    with bar:
+        yield lambda more: bar.update(task, advance=more)
 
 
 def print_summary(summary: Summary | Unlogged) -> None:

@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
 def replay(
     book: Annotated[Path, typer.Argument(help="The book to trade, a BOOK.yaml.")],
     archive: Annotated[
-        Path | None, typer.Option(help="Folder or file of market data and texts; else the one that the book names.")
+        str | None,
+        typer.Option(help="Folder, file or s3://BUCKET/PREFIX of market data and texts; else what the book names."),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day or time, UTC: 2017-03-01[T12:00].")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, UTC, not included.")] = None,
@@ -39,7 +40,7 @@ def replay(
         Path | None, typer.Option(help="Folder for log, figures and report; else runs/NAME of the book.")
     ] = None,
     verdicts: Annotated[
-        Path | None, typer.Option(help="Answer questions from this run's folder or archive first.")
+        str | None, typer.Option(help="Answer questions from this run's folder or archive first.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     log: Annotated[
@@ -63,7 +64,7 @@ def replay(
     from replay.collector import collector_paused
 
     with collector_paused():
-        from cli.books import archive_of, load_book
+        from cli.books import archive_of, load_book, place_of
         from replay.run import Settings
 
         start_ns, end_ns = parse_span(start, end)
@@ -73,7 +74,7 @@ def replay(
             out=out or Path("runs") / read.name,
             start_ns=start_ns,
             end_ns=end_ns,
-            verdicts=verdicts,
+            verdicts=place_of(verdicts) if verdicts else None,
             speed=parse_speed(speed),
             report=report,
             log=log,
@@ -153,7 +154,7 @@ def _print(summary: Summary | Unlogged, out: Path, report: bool, as_json: bool) 
 def audit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     archive: Annotated[
-        Path | None, typer.Option(help="The archive that it replayed; none if the market data stands in its journal.")
+        str | None, typer.Option(help="The archive that it replayed; none if the market data stands in its journal.")
     ] = None,
 ) -> None:
     """Rebuild every decision of a run and demand the same bytes.

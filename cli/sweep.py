@@ -34,12 +34,13 @@ def sweep(
         typer.Option(help="PLACE=FROM:TO:STEP or PLACE=A,B,C, as in risk.order_pct=1:20:1; give it once a place."),
     ],
     archive: Annotated[
-        Path | None, typer.Option(help="Folder or file of market data and texts; else the one that the book names.")
+        str | None,
+        typer.Option(help="Folder, file or s3://BUCKET/PREFIX of market data and texts; else what the book names."),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day or time, UTC: 2017-03-01[T12:00].")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, UTC, not included.")] = None,
     verdicts: Annotated[
-        Path | None, typer.Option(help="Answer questions from this run's folder or archive first.")
+        str | None, typer.Option(help="Answer questions from this run's folder or archive first.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for sweep.csv and sweep.html; else runs/NAME-sweep.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds the archive in memory.")] = 2,
@@ -52,7 +53,7 @@ def sweep(
 
     Example: quorum sweep examples/btc.yaml --vary risk.order_pct=5:50:5 --vary strategy.stop_atr=2,3,4
     """
-    from cli.books import archive_of, load_book, read_book
+    from cli.books import archive_of, load_book, place_of, read_book
     from cli.replay import parse_span
     from replay.sweep import Sources, settings_of
     from replay.sweep import sweep as run_sweep
@@ -61,7 +62,12 @@ def sweep(
     start_ns, end_ns = parse_span(start, end)
     settings = settings_of(dict(map(parse_vary, vary)))
     read = load_book(book)
-    sources = Sources(archive=archive_of(read, book, archive), start_ns=start_ns, end_ns=end_ns, verdicts=verdicts)
+    sources = Sources(
+        archive=archive_of(read, book, archive),
+        start_ns=start_ns,
+        end_ns=end_ns,
+        verdicts=place_of(verdicts) if verdicts else None,
+    )
     folder = out or Path("runs") / f"{read.name}-sweep"
     outcomes: list[Outcome] = []
     interrupted = False

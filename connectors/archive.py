@@ -6,7 +6,7 @@ source: writing the same source again replaces its files, so it counts once. Fil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.store import FolderStore, Store, put_all
 from schemas.base import NS_PER_MIN
 from schemas.errors import ArchiveError
 
@@ -75,38 +76,38 @@ def source_digest(source: str) -> str:
     return blake2b(source.encode(), digest_size=6).hexdigest()
 
 
-def write(root: Path, kind: str, table: pa.Table, source: str) -> list[Path]:
-    """Add a source's rows of one kind to the archive at `root`, and return the files that now hold them.
+def write(root: Path | Store, kind: str, table: pa.Table, source: str) -> list[str]:
+    """Add a source's rows of one kind to the archive in a folder or a store, and return the keys of its files.
 
     The rows may come in any order and must have the columns of `SCHEMAS[kind]`, without nulls. There is a file for
     each day (ticks: hour; bars of a week or more: month). A file of the source that lies there is replaced; its others
-    are left as they are, see `discard`. Either all files appear or, on an error or an interrupt, none. Raises
-    ArchiveError.
+    are left as they are, see `discard`. In a folder either all files appear or, on an error or an interrupt, none; in
+    a bucket each appears whole. Raises ArchiveError and, of a bucket, StoreError.
     """
-    parts = list(_partitions(root, kind, _sorted(kind, _conform(kind, table)), source_digest(source)))
-    staged: list[tuple[Path, Path]] = []
-    try:
-        for path, rows in parts:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged.append((path.with_name(f".{path.name}.part"), path))
-            write_file(staged[-1][0], rows)
-        for part, path in staged:
-            part.replace(path)
-    except OSError as error:
-        raise ArchiveError(f"{root}: cannot be written: {error}") from None
-    finally:
-        for part, _ in staged:
-            part.unlink(missing_ok=True)
-    return [path for path, _ in parts]
+    store = store_of(root)
+    parts = _partitions(kind, _sorted(kind, _conform(kind, table)), source_digest(source))
+    files = [(key, encoded(rows)) for key, rows in parts]
+    put_all(store, files)
+    return [key for key, _ in files]
 
 
-def discard(root: Path, kind: str, source: str, keep: list[Path]) -> int:
-    """Remove the files of a source, except those in `keep`; return how many were removed."""
-    name = f"{kind}-{source_digest(source)}.parquet"
-    stale = sorted(set((root / TOPIC_FOLDERS[kind]).rglob(name)) - set(keep))
-    for path in stale:
-        path.unlink()
+def discard(root: Path | Store, kind: str, source: str, keep: Sequence[str], within: str = "") -> int:
+    """Remove the files of a source, except those in `keep`; return how many were removed.
+
+    `within` narrows it to a folder of the topic: `year=2024/month=01/`.
+    """
+    store = store_of(root)
+    name = f"/{kind}-{source_digest(source)}.parquet"
+    listed = store.list(f"{TOPIC_FOLDERS[kind]}/{within}")
+    stale = sorted({each.key for each in listed if each.key.endswith(name)} - set(keep))
+    for key in stale:
+        store.delete(key)
     return len(stale)
+
+
+def store_of(root: Path | Store) -> Store:
+    """Give the store that an archive lies in."""
+    return FolderStore(root) if isinstance(root, Path) else root
 
 
 def _conform(kind: str, table: pa.Table) -> pa.Table:
@@ -129,18 +130,18 @@ def _sorted(kind: str, table: pa.Table) -> pa.Table:
     return table.sort_by([("observed_at", "ascending"), (second, "ascending")])
 
 
-def _partitions(root: Path, kind: str, table: pa.Table, digest: str) -> Iterator[tuple[Path, pa.Table]]:
-    """Cut sorted rows into files, each in the narrowest folder that holds its rows."""
+def _partitions(kind: str, table: pa.Table, digest: str) -> Iterator[tuple[str, pa.Table]]:
+    """Cut sorted rows into files, each in the narrowest folder that holds its rows; give each with its key."""
     topic = TOPIC_FOLDERS[kind]
     times = table["observed_at"].to_numpy().astype("datetime64[ns]")
     for lo, hi in pairwise([*_starts(topic, times), len(times)]):
         first, last = times[[lo, hi - 1]].astype("datetime64[s]").tolist()
-        folder = root / topic / f"year={first:%Y}" / f"month={first:%m}"
+        folder = f"{topic}/year={first:%Y}/month={first:%m}"
         if first.date() == last.date():
-            folder /= f"day={first:%d}"
+            folder += f"/day={first:%d}"
         if topic == "ticks":
-            folder /= f"hour={first:%H}"
-        yield folder / f"{kind}-{digest}.parquet", table.slice(lo, hi - lo)
+            folder += f"/hour={first:%H}"
+        yield f"{folder}/{kind}-{digest}.parquet", table.slice(lo, hi - lo)
 
 
 def _starts(topic: str, times: npt.NDArray[np.datetime64]) -> list[int]:
@@ -163,11 +164,12 @@ def _turns(times: npt.NDArray[np.datetime64], unit: str) -> list[int]:
     return np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1)).tolist()
 
 
-def write_file(where: Path | pa.NativeFile, table: pa.Table) -> None:
-    """Store integers as differences, and once what comes again: as small as zstd makes it, and twice as fast to read.
+def encoded(table: pa.Table) -> bytes:
+    """Give a file's bytes: integers stored as differences, and once what comes again, as small as zstd makes it.
 
-    Such columns are left uncompressed. So a clean tick costs no decompression at all, and a small file no start of
-    zstd, 20 µs a column. `benchmarks/ticks.py` prints what each way costs.
+    What is stored as differences or once is left uncompressed, and read twice as fast: so a clean tick costs no
+    decompression at all, and a small file no start of zstd, 20 µs a column. `benchmarks/ticks.py` prints what each
+    way costs.
     """
     integers = {field.name for field in table.schema if field.type == pa.int64() and field.name not in REPEATED}
     if "key" in table.column_names:
@@ -177,14 +179,17 @@ def write_file(where: Path | pa.NativeFile, table: pa.Table) -> None:
             table = table.set_column(table.schema.names.index("key"), "key", key)
     repeated = [field.name for field in table.schema if field.name in REPEATED or _comes_again(table[field.name])]
     small = integers | {"key", "interval_ns", "side"} | {name for name in repeated if table[name].type == pa.float64()}
+    file = pa.BufferOutputStream()
     pq.write_table(
         table,
-        where,
+        file,
         compression={name: "none" if name in small else "zstd" for name in table.column_names},
         row_group_size=ROW_GROUP_ROWS,
         use_dictionary=repeated,
         column_encoding=dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
     )
+    data: bytes = file.getvalue().to_pybytes()
+    return data
 
 
 def _comes_again(column: pa.ChunkedArray) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, TypeAlias
@@ -81,6 +81,18 @@ def open_store(where: str) -> Store:
     return FolderStore(Path(where))
 
 
+def put_all(store: Store, objects: Sequence[tuple[str, bytes]]) -> None:
+    """Write several objects: into a folder all of them or, on an error or an interrupt, none; else one by one.
+
+    In a folder it does not wait for the disk: after a loss of power files may be missing.
+    """
+    if isinstance(store, FolderStore):
+        store.put_all(objects)
+    else:
+        for key, data in objects:
+            store.put(key, bytes(data))
+
+
 class FolderStore:
     """Objects as files below a folder, written beside their place and moved there."""
 
@@ -110,6 +122,22 @@ class FolderStore:
             part.replace(self._path(key))
         except OSError as error:
             raise self._failed(key, "written", error) from None
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Write several objects, none of which appears before all are written."""
+        staged: list[tuple[Path, str]] = []
+        try:
+            for key, data in objects:
+                staged.append((self._part(key), key))
+                self._fill(staged[-1][0], key, data, synced=False)
+            for part, key in staged:
+                part.replace(self._path(key))
+        except OSError as error:
+            raise self._failed(key, "written", error) from None
+        finally:
+            for part, _ in staged:
+                with suppress(OSError):
+                    part.unlink()
 
     def create(self, key: str, data: bytes) -> bool:
         part = self._write(key, data)
@@ -154,20 +182,27 @@ class FolderStore:
         state = path.stat()
         return Listed(path.relative_to(self._root).as_posix(), state.st_size, f"{state.st_mtime_ns}-{state.st_size}")
 
-    def _write(self, key: str, data: bytes) -> Path:
+    def _part(self, key: str) -> Path:
         path = self._path(key)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+    def _write(self, key: str, data: bytes) -> Path:
+        part = self._part(key)
+        self._fill(part, key, data, synced=True)
+        return part
+
+    def _fill(self, part: Path, key: str, data: bytes, *, synced: bool) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
         except OSError as error:
             with suppress(OSError):
                 part.unlink()
             raise self._failed(key, "written", error) from None
-        return part
 
     def _failed(self, key: str, what: str, error: OSError) -> StoreError:
         return StoreError(f"{self.where}/{key}: cannot be {what}: {error.strerror or error}")

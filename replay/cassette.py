@@ -13,7 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from replay.files import ALWAYS, find_files, tables
+from replay.ahead import ahead
+from replay.files import EVERYTHING, Place, find_files, tables
+from replay.listing import ALWAYS
 from schemas.base import NS_PER_MS
 from schemas.codec import decode
 from schemas.errors import ArchiveError, RefusedError
@@ -52,12 +54,14 @@ class RecordedVerdicts:
             answers.sort(key=lambda verdict: (_asked_at(verdict), verdict.id))
 
     @classmethod
-    def load(cls, path: Path) -> RecordedVerdicts:
+    def load(cls, path: Place) -> RecordedVerdicts:
         """Read the verdicts of a run's folder (`log/journal.jsonl`) or of an archive (topic `verdicts`).
 
         An archive without that topic has none. Raises ArchiveError, with the place, where there is no such folder
         or an entry cannot be read.
         """
+        if isinstance(path, str):
+            return cls(_of_archive(path))
         journal = path / "log" / "journal.jsonl"
         if journal.is_file():
             return cls(_of_journal(journal))
@@ -121,15 +125,15 @@ def _of_journal(path: Path) -> Iterator[tuple[str, Verdict]]:
                 yield place, verdict
 
 
-def _of_archive(root: Path) -> Iterator[tuple[str, Verdict]]:
-    for file in find_files(root, *ALWAYS):
-        if file.kind == "verdicts":
-            payloads = (payload for table in tables(file) for payload in table["event"].to_pylist())
-            for number, payload in enumerate(payloads, start=1):
-                place = f"{file.path}, row {number}"
-                verdict = _verdict(place, payload)
-                if verdict is not None:
-                    yield place, verdict
+def _of_archive(root: Place) -> Iterator[tuple[str, Verdict]]:
+    files = [file for file in find_files(root, *ALWAYS) if file.kind == "verdicts"]
+    for file in ahead(files, EVERYTHING):
+        payloads = (payload for table in tables(file) for payload in table["event"].to_pylist())
+        for number, payload in enumerate(payloads, start=1):
+            place = f"{file.place}, row {number}"
+            verdict = _verdict(place, payload)
+            if verdict is not None:
+                yield place, verdict
 
 
 def _verdict(place: str, payload: bytes) -> Verdict | None:

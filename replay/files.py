@@ -1,17 +1,19 @@
 """The files of an archive: which there are, between which times, and their contents as Arrow tables.
 
-A source is an archive folder (`TOPIC/year=…/month=…/[day=…/[hour=…/]]*.parquet`), or a single file in archive columns:
-Parquet, CSV or JSON lines, the last two also gzipped. Tables are read lazily, a bounded number of rows at a time.
+A source is an archive (`TOPIC/year=…/month=…/[day=…/[hour=…/]]*.parquet`), a lake, which holds one as `raw/`, or a
+single file in archive columns: Parquet, CSV or JSON lines, the last two also gzipped; in a folder, or in a bucket, of
+which a local mirror is read. Tables are read lazily, a bounded number of rows at a time.
 """
 
 from __future__ import annotations
 
-import calendar
 import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,21 +23,25 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
-from connectors.archive import EVENT_KINDS, NS_PER_HOUR, SCHEMAS, TOPIC_FOLDERS
-from replay.rowgroups import Part, Wanted, groups, read, zones
-from schemas.base import NS_PER_DAY, NS_PER_S
+from connectors.archive import EVENT_KINDS, SCHEMAS, TOPIC_FOLDERS
+from connectors.cache import SMALL_BYTES, Local, Mirror, Mirrored, Opened
+from connectors.store import S3_PREFIX, FolderStore, Store
+from replay.listing import ALWAYS, Times, walk
+from replay.rowgroups import FOOTER_BYTES, Part, Wanted, footer, groups, read, spans, zones
 from schemas.codec import decode
 from schemas.errors import ArchiveError, RefusedError
 
-ALWAYS = (0, 2**63 - 1)
-"""The bounds of a file that has not told its own."""
 EVERYTHING = Wanted(frozenset(), *ALWAYS)
 Content: TypeAlias = Path | pa.BufferReader
 READ_ROWS = 131_072
-FOOTER_BYTES = 65_536
-"""What Arrow reads to see a file's footer: a file no larger is read whole by looking at it."""
+WHOLE_BYTES = 8 << 20
+"""A file up to this size is read at once; a larger one in batches, and a second time for its digest."""
+Place: TypeAlias = Path | str
+"""A folder or file, or what begins with `s3://`."""
+LAKE = "raw"
+"""The folder of a lake that is laid out as an archive."""
+LISTERS = 8
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv", ".jsonl": "jsonl", ".jsonl.gz": "jsonl"}
-_PART = re.compile(r"(year|month|day|hour)=(\d+)")
 OPTIONAL = {"author": "", "followers": 0, "retweets": 0, "is_retweet": False, "url": ""}
 """Columns of texts that a file of one's own may leave out, and what they then hold."""
 
@@ -45,32 +51,107 @@ class SourceFile:
     """One file; `lo <= observed_at < hi` holds for its rows, by its folder's name or by its own statement."""
 
     path: Path
+    """Where it lies; of an object in a bucket, its name."""
     name: str
     """Relative to the archive."""
     kind: str
     form: str
     lo: int
     hi: int
+    mirror: Mirrored | None = None
+    """Of an object in a bucket."""
+
+    @property
+    def place(self) -> str:
+        """The file as a user names it."""
+        return str(self.path) if self.mirror is None else self.mirror.place
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size if self.mirror is None else self.mirror.size
+
+    def opened(self) -> AbstractContextManager[Opened]:
+        """Open it for reading: of an object, nothing but what is asked for is fetched."""
+        return nullcontext(Local(self.path)) if self.mirror is None else self.mirror.opened()
+
+    def content(self) -> bytes:
+        """Read it whole. Raises ArchiveError."""
+        try:
+            with self.opened() as opened:
+                opened.need([(0, self.size)])
+                return opened.path.read_bytes()
+        except OSError as error:
+            raise ArchiveError(f"{self.place}: cannot be read: {error.strerror}") from None
+
+    def fetch(self, wanted: Wanted) -> None:
+        """Bring what of an object will be read first into its mirror."""
+        with self.opened() as opened:
+            whole = [(0, self.size)]
+            if self.form == "parquet" and self.size > SMALL_BYTES:
+                found = spans(footer(opened, self.size), SCHEMAS[self.kind].names, wanted)
+                whole = [] if not found else found[0] if self.size > WHOLE_BYTES else whole
+            opened.need(whole)
 
 
-def find_files(root: Path, start_ns: int, end_ns: int) -> list[SourceFile]:
+def find_files(root: Place, start_ns: int, end_ns: int) -> list[SourceFile]:
     """List the files of an archive that may hold rows from start to before end, by time, then name.
 
-    Raises ArchiveError where there is no such archive, or where it holds something else.
+    Of a bucket only the folders are listed that may hold such. Raises ArchiveError where there is no such archive, or
+    where it holds something else, and StoreError where the bucket cannot be read.
     """
-    if root.is_file():
-        found = [_single(root)]
-    elif not root.is_dir():
+    wanted = (start_ns, end_ns)
+    if str(root).startswith(S3_PREFIX):
+        found = _of_bucket(str(root), wanted)
+    elif (path := Path(root)).is_file():
+        found = [_single(SourceFile(path, path.name, "", _form(str(path)), *ALWAYS))]
+    elif not path.is_dir():
         raise ArchiveError(f"{root}: there is no such archive; `quorum import` makes one")
     else:
-        topics = sorted(set(TOPIC_FOLDERS.values()))
-        folders = [root / topic for topic in topics if (root / topic).is_dir()]
-        if not folders:
-            raise ArchiveError(f"{root}: holds none of the folders of an archive ({', '.join(topics)})")
-        found = [file for folder in folders for file in _walk(root, folder, ALWAYS, (start_ns, end_ns))]
+        found = _of_store(FolderStore(path), path, wanted)
     found = [file if (file.lo, file.hi) != ALWAYS else _measured(file) for file in found]
     found = [file for file in found if file.lo < end_ns and file.hi > start_ns]
     return sorted(found, key=lambda file: (file.lo, file.name))
+
+
+def _of_bucket(where: str, wanted: Times) -> list[SourceFile]:
+    from connectors.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to import, and a folder has no need of it
+
+    if where.endswith(tuple(_FORMATS)):
+        folder, _, name = where.rpartition("/")
+        store = S3Store(folder)
+        for listed in store.list(name):
+            if listed.key == name:
+                file = SourceFile(Path(name), name, "", _form(name), *ALWAYS, Mirror(store).object(listed))
+                return [_single(file)]
+        raise ArchiveError(f"{where}: there is no such object; name one, or the prefix of an archive")
+    store = S3Store(where)
+    return _of_store(store, Mirror(store), wanted)
+
+
+def _of_store(store: Store, root: Path | Mirror, wanted: Times) -> list[SourceFile]:
+    """Walk the topics of an archive, those of a bucket side by side."""
+    names, _ = store.level("")
+    base = f"{LAKE}/" if LAKE in names else ""
+    topics = sorted(set(TOPIC_FOLDERS.values()))
+    held = set(store.level(base)[0]) if base else set(names)
+    there = [topic for topic in topics if topic in held]
+    if not there:
+        raise ArchiveError(f"{store.where}: holds none of the folders of an archive ({', '.join(topics)})")
+    found = partial(_of_topic, store, root, base, wanted)
+    if isinstance(root, Path):
+        return [file for topic in there for file in found(topic)]
+    with ThreadPoolExecutor(LISTERS) as pool:
+        return [file for files in pool.map(found, there) for file in files]
+
+
+def _of_topic(store: Store, root: Path | Mirror, base: str, wanted: Times, topic: str) -> list[SourceFile]:
+    found = []
+    for listed, bounds in walk(store, f"{base}{topic}/", ALWAYS, wanted):
+        name, place = listed.key.removeprefix(base), f"{store.where}/{listed.key}"
+        path, mirror = (root / listed.key, None) if isinstance(root, Path) else (Path(name), root.object(listed))
+        found.append(SourceFile(path, name, _kind_by_name(place, name), _form(place), *bounds, mirror))
+    return found
 
 
 def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
@@ -110,7 +191,7 @@ def keys(file: SourceFile) -> set[str]:
 
 def passed_over(file: SourceFile, wanted: Wanted) -> bool:
     """Tell whether a file that is not small says itself that it holds nothing of what is wanted."""
-    if file.form != "parquet" or file.path.stat().st_size <= FOOTER_BYTES:
+    if file.form != "parquet" or file.size <= FOOTER_BYTES:
         return False
     return not groups(_metadata(file), wanted)
 
@@ -128,83 +209,51 @@ def parts(file: SourceFile, data: bytes | None = None, wanted: Wanted = EVERYTHI
     they hold nothing of what is `wanted` are passed over. Raises ArchiveError where the file cannot be read, its
     columns are not those of the archive, or a value is missing.
     """
-    content = file.path if data is None else pa.BufferReader(data)
     try:
-        for part in _rows(file, content, wanted):
+        for part in _rows(file, data, wanted):
             yield Part(part.row, _conforming(file, part.table, part.row))
     except (OSError, pa.ArrowException, EOFError) as error:
-        raise _unreadable(file.path, f"{file.form} of {file.kind}", error) from None
+        raise _unreadable(file, f"{file.form} of {file.kind}", error) from None
 
 
-def _walk(root: Path, folder: Path, bounds: tuple[int, int], wanted: tuple[int, int]) -> Iterator[SourceFile]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
-        if path.is_dir():
-            inner = _narrowed(root, path, bounds)
-            if inner[0] < wanted[1] and inner[1] > wanted[0]:
-                yield from _walk(root, path, inner, wanted)
-        else:
-            name = path.relative_to(root).as_posix()
-            yield SourceFile(path, name, _kind_by_name(path, name), _form(path), *bounds)
-
-
-def _narrowed(root: Path, folder: Path, bounds: tuple[int, int]) -> tuple[int, int]:
-    """Give the times that a folder stands for; a name that is no part of a time narrows nothing."""
-    if not _PART.fullmatch(folder.name):
-        return bounds
-    matches = [_PART.fullmatch(name) for name in folder.relative_to(root).parts]
-    parts = {match[1]: int(match[2]) for match in matches if match}
-    try:
-        at = datetime(parts["year"], parts.get("month", 1), parts.get("day", 1), parts.get("hour", 0), tzinfo=UTC)
-    except (KeyError, ValueError):
-        raise ArchiveError(f"{folder}: is not a folder of a year, month, day or hour") from None
-    lo = int(at.timestamp()) * NS_PER_S
-    if "hour" in parts:
-        return lo, lo + NS_PER_HOUR
-    if "day" in parts:
-        return lo, lo + NS_PER_DAY
-    days = calendar.monthrange(at.year, at.month)[1] if "month" in parts else 365 + calendar.isleap(at.year)
-    return lo, lo + days * NS_PER_DAY
-
-
-def _form(path: Path) -> str:
+def _form(place: str) -> str:
     for suffix, form in _FORMATS.items():
-        if path.name.endswith(suffix):
+        if place.endswith(suffix):
             return form
-    raise ArchiveError(f"{path}: an archive holds Parquet, CSV or JSON lines (.gz too); move this file elsewhere")
+    raise ArchiveError(f"{place}: an archive holds Parquet, CSV or JSON lines (.gz too); move this file elsewhere")
 
 
-def _kind_by_name(path: Path, name: str) -> str:
+def _kind_by_name(place: str, name: str) -> str:
     topic = name.split("/", 1)[0]
-    kind = re.split(r"[-.]", path.name)[0] if topic == "ticks" else topic
+    kind = re.split(r"[-.]", name.rpartition("/")[2])[0] if topic == "ticks" else topic
     if kind in SCHEMAS:
         return kind
-    raise ArchiveError(f"{path}: a file of ticks is named trades-… or quotes-…, so that its columns are known")
+    raise ArchiveError(f"{place}: a file of ticks is named trades-… or quotes-…, so that its columns are known")
 
 
-def _single(path: Path) -> SourceFile:
+def _single(file: SourceFile) -> SourceFile:
     """Know the kind of a lone file by its columns."""
-    form = _form(path)
     try:
-        names = _column_names(path, form)
+        names = _column_names(file)
     except (OSError, pa.ArrowException, EOFError) as error:
-        raise _unreadable(path, form, error) from None
+        raise _unreadable(file, file.form, error) from None
     for kind, schema in SCHEMAS.items():
         if set(schema.names) - set(OPTIONAL) <= set(names):
-            return SourceFile(path, path.name, kind, form, *ALWAYS)
+            return replace(file, kind=kind)
     raise ArchiveError(
-        f"{path}: has the columns {', '.join(names) or '(none)'}, which are not those of an archive;"
+        f"{file.place}: has the columns {', '.join(names) or '(none)'}, which are not those of an archive;"
         " bring it in with `quorum import`"
     )
 
 
-def _column_names(path: Path, form: str) -> list[str]:
-    if form == "parquet":
-        return list(pq.read_schema(path).names)
-    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-        line = file.readline()
-    if form == "csv":
+def _column_names(file: SourceFile) -> list[str]:
+    with file.opened() as opened:
+        if file.form == "parquet":
+            return list(footer(opened, file.size).schema.to_arrow_schema().names)
+        opened.need([(0, file.size)])
+        with gzip.open(opened.path) if file.name.endswith(".gz") else opened.path.open("rb") as lines:
+            line = lines.readline()
+    if file.form == "csv":
         return [name.strip().strip('"') for name in line.decode("utf-8", "replace").split(",")]
     return list(pa_json.read_json(pa.BufferReader(line)).column_names) if line.strip() else []
 
@@ -217,25 +266,45 @@ def _measured(file: SourceFile) -> SourceFile:
 
 def _metadata(file: SourceFile) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(file.path)
+        if file.mirror is None:
+            return pq.read_metadata(file.path)
+        with file.opened() as opened:
+            return footer(opened, file.size)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file.path, "parquet", error) from None
+        raise _unreadable(file, "parquet", error) from None
 
 
-def _unreadable(path: Path, form: str, error: Exception) -> ArchiveError:
+def _unreadable(file: SourceFile, form: str, error: Exception) -> ArchiveError:
     """Say in one sentence what Arrow says in several."""
     reason = " ".join(str(error).split()).rstrip(".")
-    return ArchiveError(f"{path}: cannot be read as {form}: {reason}; put a whole copy there, or import it again")
+    return ArchiveError(f"{file.place}: cannot be read as {form}: {reason}; put a whole copy there, or import it again")
 
 
-def _parquet(file: SourceFile, content: Content, wanted: Wanted) -> Iterator[Part]:
+def _rows(file: SourceFile, data: bytes | None, wanted: Wanted) -> Iterator[Part]:
+    if data is not None:
+        yield from _decoded(file, pa.BufferReader(data), wanted, None)
+        return
+    with file.opened() as opened:
+        if file.form != "parquet":
+            opened.need([(0, file.size)])
+        yield from _decoded(file, opened.path, wanted, opened if file.mirror else None)
+
+
+def _decoded(file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None) -> Iterator[Part]:
+    if file.form == "parquet":
+        return _parquet(file, content, wanted, opened)
+    return _placed(_csv(file, content) if file.form == "csv" else _json_lines(file, content))
+
+
+def _parquet(file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None) -> Iterator[Part]:
+    known = None if opened is None else footer(opened, file.size)
     try:
         # Buffered ahead, a file's bytes would stay in memory until its last row is read.
-        source = pq.ParquetFile(content, read_dictionary=["key"], pre_buffer=False)
+        source = pq.ParquetFile(content, metadata=known, read_dictionary=["key"], pre_buffer=False)
     except KeyError:
-        raise ArchiveError(f"{file.path}: column key is missing") from None
+        raise ArchiveError(f"{file.place}: column key is missing") from None
     with source:
-        yield from read(source, SCHEMAS[file.kind].names, wanted, READ_ROWS)
+        yield from read(source, SCHEMAS[file.kind].names, wanted, READ_ROWS, opened)
 
 
 def _placed(found: Iterable[pa.Table]) -> Iterator[Part]:
@@ -276,7 +345,7 @@ def _event_lines(file: SourceFile, content: Content) -> pa.Table:
             try:
                 event = decode(line)
             except RefusedError as error:
-                raise ArchiveError(f"{file.path}: line {row:,}: {error}") from None
+                raise ArchiveError(f"{file.place}: line {row:,}: {error}") from None
             rows.append((event.id, event.key, event.occurred_at, event.observed_at, line))
     columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMAS[file.kind])
     fields = [(field.name, _plain(field.type)) for field in SCHEMAS[file.kind]]
@@ -284,12 +353,6 @@ def _event_lines(file: SourceFile, content: Content) -> pa.Table:
         [pa.array(values, kind) for values, (_, kind) in zip(columns, fields, strict=True)],
         names=[name for name, _ in fields],
     )
-
-
-def _rows(file: SourceFile, content: Content, wanted: Wanted) -> Iterator[Part]:
-    if file.form == "parquet":
-        return _parquet(file, content, wanted)
-    return _placed(_csv(file, content) if file.form == "csv" else _json_lines(file, content))
 
 
 def _unpacked(file: SourceFile, content: Content) -> pa.NativeFile:
@@ -314,16 +377,16 @@ def _column(file: SourceFile, table: pa.Table, field: pa.Field, row: int) -> pa.
     if name not in table.column_names:
         if name in OPTIONAL:
             return pa.array([OPTIONAL[name]] * table.num_rows, kind)
-        raise ArchiveError(f"{file.path}: column {name} is missing")
+        raise ArchiveError(f"{file.place}: column {name} is missing")
     column = table[name]
     if _plain(column.type) != kind:
         raise ArchiveError(
-            f"{file.path}: column {name} is {column.type}, where an archive holds {kind};"
+            f"{file.place}: column {name} is {column.type}, where an archive holds {kind};"
             " bring the file in with `quorum import`"
         )
     if column.null_count:
         if name in OPTIONAL:
             return column.fill_null(OPTIONAL[name])
         at = row + int(np.argmax(column.is_null().to_numpy())) + 1
-        raise ArchiveError(f"{file.path}: row {at:,}: {name} is missing")
+        raise ArchiveError(f"{file.place}: row {at:,}: {name} is missing")
     return column

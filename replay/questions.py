@@ -25,6 +25,7 @@ from agents.outcomes import Told
 from agents.strategy import bias_of
 from replay.cassette import RecordedVerdicts, Verdict
 from replay.collector import collector_paused
+from replay.files import Place
 from replay.gateway import stamped, verdict_id
 from replay.rundir import RunDir
 from schemas.base import NS_PER_MS, NS_PER_S, Event, derived_id, market_id
@@ -179,12 +180,14 @@ class _Request(msgspec.Struct):
     trigger: str
 
 
-def load_sheet(run: Path, book: Book, recorded: RecordedVerdicts) -> Sheet | None:
+def load_sheet(run: Place, book: Book, recorded: RecordedVerdicts) -> Sheet | None:
     """Read the questions of a run's folder for a replay of `book`; `recorded` are the run's verdicts.
 
     None where there are none, or where the run's book has other instruments, asks otherwise, or counts votes
     otherwise: then every question is put. A line that cannot be read is a question that is put.
     """
+    if isinstance(run, str):  # a bucket holds an archive, and an archive no questions
+        return None
     path = run / "log" / f"{REQUESTS}.jsonl"
     if not path.is_file() or not book.analysts.models or not _alike(run, book):
         return None

@@ -238,6 +238,6 @@ def _bad_row(pieces: Sequence[_Piece], row: int, field: str, column: npt.NDArray
             break
         row -= len(piece)
     return ArchiveError(
-        f"{piece.file.path}: row {piece.place(row) + 1:,}: {field} {value} {reason};"
+        f"{piece.file.place}: row {piece.place(row) + 1:,}: {field} {value} {reason};"
         " bring the source in with `quorum import`, which drops and reports such rows"
     )

@@ -12,7 +12,8 @@ from operator import attrgetter
 from typing import Any
 
 from connectors.archive import EVENT_KINDS
-from replay.files import SourceFile, tables
+from replay.ahead import ahead
+from replay.files import EVERYTHING, SourceFile, tables
 from replay.merge import NEIGHBOURHOOD_ROWS
 from schemas.base import Event
 from schemas.checks import check
@@ -44,7 +45,7 @@ def read_events(
 
 
 def _ranked(lane: Sequence[SourceFile], wanted: frozenset[str] | None) -> Iterator[Ranked]:
-    for file in lane:
+    for file in ahead(lane, EVERYTHING):
         rank = _RANKS[file.kind]
         for observed_at, events in groupby(_events(file, wanted), attrgetter("observed_at")):
             ranked = [(observed_at, rank, event.key, event.id, event) for event in events]
@@ -61,7 +62,7 @@ def _events(file: SourceFile, wanted: frozenset[str] | None) -> Iterator[Event]:
             event = _event(file, row, record)
             if not last_at <= event.observed_at < file.hi:
                 raise ArchiveError(
-                    f"{file.path}: row {row:,}: observed_at {event.observed_at} lies before that of the row above it,"
+                    f"{file.place}: row {row:,}: observed_at {event.observed_at} lies before that of the row above it,"
                     " or outside the times of the folder; bring the source in with `quorum import`, which sorts"
                 )
             last_at = event.observed_at
@@ -75,5 +76,5 @@ def _event(file: SourceFile, row: int, record: dict[str, Any]) -> Event:
         event = _TEXTS[file.kind](**record)
         check(event)
     except RefusedError as error:
-        raise ArchiveError(f"{file.path}: row {row:,}: {error}") from None
+        raise ArchiveError(f"{file.place}: row {row:,}: {error}") from None
     return event

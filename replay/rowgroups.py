@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.cache import Opened
+
+FOOTER_BYTES = 65_536
+"""What Arrow reads to see a file's footer: a file no larger is read whole by looking at it."""
+SPAN_BYTES = 16 << 20
+"""Of row groups that are fetched at once, while those before them are read."""
+_TAIL_BYTES = 8
+"""A file ends with its footer's length and four letters."""
 _TYPES = {"key": str, "observed_at": int}
 
 
@@ -78,14 +87,77 @@ def groups(metadata: pq.FileMetaData, wanted: Wanted) -> list[Group]:
     return found
 
 
-def read(source: pq.ParquetFile, names: Sequence[str], wanted: Wanted, rows: int) -> Iterator[Part]:
-    """Give the columns `names` of the groups that may hold what is wanted, at most `rows` rows at a time."""
-    for run in _runs(groups(source.metadata, wanted)):
-        key, row = run[0].key, run[0].row
-        columns = [name for name in names if key is None or name != "key"]
-        for table in _tables(source, run, columns, rows):
-            yield Part(row, table if key is None else _named(table, key, rows))
-            row += table.num_rows
+def footer(opened: Opened, size: int) -> pq.FileMetaData:
+    """Read a file's footer; what lies elsewhere is not fetched."""
+    opened.need([(max(0, size - FOOTER_BYTES), size)])
+    with opened.path.open("rb") as file:
+        file.seek(max(0, size - _TAIL_BYTES))
+        length = int.from_bytes(file.read(4), "little")
+    if FOOTER_BYTES < length + _TAIL_BYTES <= size:
+        opened.need([(size - _TAIL_BYTES - length, size)])
+    return pq.read_metadata(opened.path)
+
+
+def spans(metadata: pq.FileMetaData, names: Sequence[str], wanted: Wanted) -> list[list[tuple[int, int]]]:
+    """Give the byte ranges of the columns `names` of each group that may hold what is wanted."""
+    found = []
+    for group in groups(metadata, wanted):
+        told = metadata.row_group(group.place)
+        columns = [told.column(place) for place in range(told.num_columns)]
+        found.append([_range(column) for column in columns if column.path_in_schema in names])
+    return found
+
+
+def _range(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    start = column.data_page_offset
+    if column.has_dictionary_page and column.dictionary_page_offset:
+        start = min(start, column.dictionary_page_offset)
+    return start, start + column.total_compressed_size
+
+
+def read(
+    source: pq.ParquetFile, names: Sequence[str], wanted: Wanted, rows: int, opened: Opened | None = None
+) -> Iterator[Part]:
+    """Give the columns `names` of the groups that may hold what is wanted, at most `rows` rows at a time.
+
+    Of what is `opened`, the bytes are asked for as the reading comes to them, and those that follow.
+    """
+    found = groups(source.metadata, wanted)
+    runs = list(_runs(found))
+    if opened is not None:
+        sizes = dict(zip(found, spans(source.metadata, names, wanted), strict=True))
+        runs = [part for run in runs for part in _parted(run, sizes)]
+        fetched = [[piece for group in run for piece in sizes[group]] for run in runs]
+        fetched.append([])
+        for run, (now, after) in zip(runs, pairwise(fetched), strict=True):
+            opened.need_soon(after)
+            opened.need(now)
+            yield from _run(source, run, names, rows)
+        return
+    for run in runs:
+        yield from _run(source, run, names, rows)
+
+
+def _parted(run: Sequence[Group], sizes: dict[Group, list[tuple[int, int]]]) -> Iterator[list[Group]]:
+    """Cut a run where what is to be fetched for it grows large."""
+    part: list[Group] = []
+    size = 0
+    for group in run:
+        part.append(group)
+        size += sum(hi - lo for lo, hi in sizes[group])
+        if size >= SPAN_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _run(source: pq.ParquetFile, run: Sequence[Group], names: Sequence[str], rows: int) -> Iterator[Part]:
+    key, row = run[0].key, run[0].row
+    columns = [name for name in names if key is None or name != "key"]
+    for table in _tables(source, run, columns, rows):
+        yield Part(row, table if key is None else _named(table, key, rows))
+        row += table.num_rows
 
 
 def _tables(source: pq.ParquetFile, run: Sequence[Group], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:

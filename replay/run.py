@@ -23,6 +23,7 @@ from replay.cassette import RecordedVerdicts
 from replay.collector import collector_paused
 from replay.engine import RANKS, Engine
 from replay.exchange import SimulatedExchange
+from replay.files import Place
 from replay.gateway import ReplayGateway
 from replay.log import DecisionLog, Kept, NoLog, open_log
 from replay.outputs import finish, write_summary
@@ -45,11 +46,11 @@ from schemas.topics import TOPIC_OF
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is told beside its book."""
 
-    archive: Path
+    archive: Place
     out: Path
     start_ns: int | None = None
     end_ns: int | None = None
-    verdicts: Path | None = None
+    verdicts: Place | None = None
     """A run's folder or an archive with recorded verdicts; None asks the voters."""
     speed: float | None = None
     """Times real time; None is as fast as the machine can."""

@@ -7,17 +7,18 @@ Everything is read lazily, in memory that does not grow with the archive, and ch
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from hashlib import file_digest, sha256
-from pathlib import Path
 
 import msgspec
 
 from agents.frame import Frame
 from connectors.archive import MARKET_KINDS, TEXT_KINDS
-from replay.files import ALWAYS, READ_ROWS, SourceFile, extent, find_files, keys, lanes, passed_over
+from replay.ahead import ahead
+from replay.files import READ_ROWS, WHOLE_BYTES, Place, SourceFile, extent, find_files, keys, lanes, passed_over
+from replay.listing import ALWAYS
 from replay.merge import Doubles, Stream, merge
 from replay.reading import RowReader
 from replay.records import read_events
@@ -27,8 +28,6 @@ from schemas.base import Event
 from schemas.book import Book
 from schemas.errors import ArchiveError
 
-WHOLE_BYTES = 8 << 20
-"""A file up to this size is read at once; a larger one in batches, and a second time for its digest."""
 GROUP_BYTES = 1 << 20
 """Small files are read in groups of about this size, so that what is done a call is done once for many."""
 AHEAD = 3
@@ -48,7 +47,7 @@ class Input(msgspec.Struct, frozen=True):
     """Of the lines `SHA-256  NAME` of the files, sorted by name."""
 
 
-def open_archive(path: Path, book: Book, start_ns: int | None = None, end_ns: int | None = None) -> Archive:
+def open_archive(path: Place, book: Book, start_ns: int | None = None, end_ns: int | None = None) -> Archive:
     """Open an archive, or a single file in archive columns, for what a book listens to.
 
     Takes what was observed from `start_ns` to before `end_ns`. Raises ArchiveError where there is no archive, or no
@@ -63,7 +62,7 @@ def open_archive(path: Path, book: Book, start_ns: int | None = None, end_ns: in
 class Archive:
     """See `open_archive`. Each call of `frames`, `texts`, `control` or `verdicts` reads anew from the start."""
 
-    def __init__(self, root: Path, files: Sequence[SourceFile], book: Book, start_ns: int, end_ns: int) -> None:
+    def __init__(self, root: Place, files: Sequence[SourceFile], book: Book, start_ns: int, end_ns: int) -> None:
         self.root = root
         self.files = tuple(files)
         self.instruments = tuple(instrument.id for instrument in book.instruments)
@@ -140,7 +139,7 @@ class Archive:
     def _read_ahead(self, lane: Sequence[SourceFile], read_rows: int, pool: ThreadPoolExecutor) -> Iterator[Rows]:
         """Give the rows of files that follow each other, while threads read the next ones."""
         waiting: deque[tuple[Iterator[Rows], Future[Rows | None]]] = deque()
-        groups = iter(_groups(lane))
+        groups = _groups(ahead(lane, self._wanted))
         while True:
             while len(waiting) < AHEAD and (group := next(groups, None)):
                 source = self._reader.rows(group, read_rows)
@@ -155,12 +154,9 @@ class Archive:
 
     def _content(self, file: SourceFile) -> bytes | None:
         """Read a small file whole, and take its digest on the way."""
-        try:
-            if file.path.stat().st_size > WHOLE_BYTES:
-                return None
-            data = file.path.read_bytes()
-        except OSError as error:
-            raise ArchiveError(f"{file.path}: cannot be read: {error.strerror}") from None
+        if file.size > WHOLE_BYTES:
+            return None
+        data = file.content()
         self._digests[file.name] = sha256(data).hexdigest()
         return data
 
@@ -169,8 +165,9 @@ class Archive:
         return read_events(lanes(files), wanted, self._wanted.start_ns, self._wanted.end_ns)
 
     def _input(self, kind: str, files: Sequence[SourceFile]) -> Input:
-        lines = [f"{self._digest(file)}  {file.name}\n" for file in sorted(files, key=lambda file: file.name)]
-        size = sum(file.path.stat().st_size for file in files)
+        named = ahead(sorted(files, key=lambda file: file.name), self._wanted)
+        lines = [f"{self._digest(file)}  {file.name}\n" for file in named]
+        size = sum(file.size for file in files)
         return Input(
             path=str(self.root),
             kind=kind,
@@ -180,18 +177,28 @@ class Archive:
         )
 
     def _digest(self, file: SourceFile) -> str:
-        if file.name not in self._digests:
-            with file.path.open("rb") as stream:
-                self._digests[file.name] = file_digest(stream, "sha256").hexdigest()
-        return self._digests[file.name]
+        """Give the SHA-256 of a file: of a large object that is not all here, as its store knows it, if it does.
+
+        An object's tag is no digest. One that its store has none of is fetched whole.
+        """
+        known = self._digests.get(file.name)
+        if known is None and file.mirror is not None and file.size > WHOLE_BYTES and not file.mirror.is_whole:
+            known = file.mirror.sha256()
+        if known is None:
+            with file.opened() as opened:
+                opened.need([(0, file.size)])
+                with opened.path.open("rb") as stream:
+                    known = file_digest(stream, "sha256").hexdigest()
+        self._digests[file.name] = known
+        return known
 
 
-def _groups(lane: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
+def _groups(lane: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     group: list[SourceFile] = []
     size = 0
     for file in lane:
         group.append(file)
-        size += file.path.stat().st_size
+        size += file.size
         if size >= GROUP_BYTES:
             yield group
             group, size = [], 0

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from itertools import product
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +26,7 @@ from replay.cassette import RecordedVerdicts, Verdict
 from replay.collector import collector_paused
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
+from replay.files import Place
 from replay.gateway import ReplayGateway
 from replay.metrics import CURVE_METRICS, measure
 from replay.questions import Sheet, load_sheet
@@ -52,10 +52,10 @@ Setting = dict[str, Scalar]
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What every run of a sweep is fed with."""
 
-    archive: Path
+    archive: Place
     start_ns: int | None = None
     end_ns: int | None = None
-    verdicts: Path | None = None
+    verdicts: Place | None = None
     """A run's folder or an archive with recorded verdicts; None asks the voters."""
 
 

@@ -173,7 +173,7 @@ class Book(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     instruments: Annotated[tuple[Instrument, ...], Meta(min_length=1, max_length=64)]
     archive: str = ""
-    """Folder of the archive, relative to the book's file."""
+    """Folder of the archive, relative to the book's file; or `s3://BUCKET/PREFIX`."""
     currency: str = "USD"
     cash: Decimal = Decimal(100000)
     periods_per_year: Literal[252, 365] = 365

@@ -5,6 +5,8 @@ QuorumError
 ├── BookError         a BOOK.yaml that cannot be used
 ├── ArchiveError      an archive, a file or a folder that cannot be read or written
 ├── StoreError        a bucket or folder of a lake that cannot be reached, read or written
+├── FeedError         a feeds.yaml that cannot be used, or a source that fails for now
+├── VenueError        an exchange that cannot be reached, or does not tell what it is asked
 ├── QueryError        a query that cannot be run
 ├── KafkaError        a cluster that cannot be reached, or a setting of it
 ├── StoppedError      a handler raised: the book stopped and skipped nothing
@@ -49,6 +51,19 @@ class ArchiveError(QuorumError):
 
 class StoreError(QuorumError):
     """An object store that cannot be reached, or refuses; the place is named, no secret is."""
+
+
+class FeedError(QuorumError):
+    """A feeds.yaml that cannot be used, or a source that fails for now; no secret is named."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        """`retry_after_s` is how long the source asks to be left alone."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class VenueError(QuorumError):
+    """An exchange that cannot be reached, or does not tell what it is asked; it is named."""
 
 
 class QueryError(QuorumError):

@@ -18,7 +18,6 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Code
 
 from connectors.lake.manifests import Manifest
-from connectors.lake.records import Kept
 from connectors.store import Store
 from schemas.errors import KafkaError, QuorumError, StoreError
 from schemas.topics import TOPICS
@@ -27,6 +26,7 @@ from streams.kafka import Kafka
 from streams.lag import bounds_of
 from streams.lane import Done, Lane, Position, archive, locate
 from streams.metrics import ArchiverMeter
+from streams.restore import kept
 
 EVERY_S = 60.0
 """How long a record waits at most for its segment to fill."""
@@ -131,11 +131,7 @@ class Archiver:
         lane, offset = self._lanes.get(place), cast("int", message.offset())
         if lane is None or lane.position is None or offset < max(lane.position.first, lane.reached):
             return  # it was on its way before the partition was looked up again
-        kind, at_ms = message.timestamp()
-        headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
-        self._held_bytes += lane.take(
-            Kept(offset, at_ms, kind, message.key(), tuple(headers or ()), message.value()), now
-        )
+        self._held_bytes += lane.take(kept(message), now)
 
     def _met(self, place: Place, error: Code, offset: int) -> None:
         """Take what is told of a partition instead of a record."""

@@ -63,6 +63,18 @@ PROCESSED_LATE = Total(
 )
 PROCESSED_REFUSED = Total("quorum_processed_refused", "Records that are no event.", ["role"], registry=REGISTRY)
 UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
+FED = Total("quorum_feed_events", "Events that a feed has told.", ["feed", "type"], registry=REGISTRY)
+FEED_SKIPPED = Total(
+    "quorum_feed_skipped", "What a feed told to nobody on purpose.", ["feed", "why"], registry=REGISTRY
+)
+FEED_REFUSED = Total("quorum_feed_refused", "Messages of a source that cannot be read.", ["feed"], registry=REGISTRY)
+FEED_FAILURES = Total("quorum_feed_failures", "Sources that failed and were called again.", ["feed"], registry=REGISTRY)
+FEED_LAG = Gauge(
+    "quorum_feed_lag_seconds", "From the last event's time to our knowing of it.", ["feed", "type"], registry=REGISTRY
+)
+FEED_STALENESS = Gauge(
+    "quorum_feed_staleness_seconds", "Since a stream's last event.", ["feed", "type", "key"], registry=REGISTRY
+)
 ARCHIVED = Total("quorum_archived_records", "Records in the lake's new segments.", ["topic"], registry=REGISTRY)
 ARCHIVED_BYTES = Total("quorum_archived_bytes", "Bytes of their files.", ["topic"], registry=REGISTRY)
 SEGMENTS = Total("quorum_archived_segments", "Segments added to the lake.", ["topic"], registry=REGISTRY)
@@ -185,6 +197,48 @@ class DeskMeter:
         self._said.clear()
         self._orders.clear()
         self._urgent.clear()
+
+
+class FeedMeter:
+    """What one feed did."""
+
+    def __init__(self, feed: str, streams: Sequence[tuple[type[Event], str]]) -> None:
+        """`streams` are those whose staleness is shown: a type and a key."""
+        self._feed = feed
+        self._last: dict[tuple[type[Event], str], int | None] = dict.fromkeys(streams)
+        FEED_FAILURES.labels(feed)
+        FEED_REFUSED.labels(feed)
+
+    def told(self, event: Event) -> None:
+        """Count an event that was handed on."""
+        kind = type(event)
+        FED.labels(self._feed, kind.__name__).inc()
+        FEED_LAG.labels(self._feed, kind.__name__).set((event.observed_at - event.occurred_at) / NS_PER_S)
+        if (kind, event.key) in self._last:
+            self._last[kind, event.key] = event.observed_at
+
+    def skipped(self, why: str) -> None:
+        """Count what was told to nobody; `why` is a word of ours."""
+        FEED_SKIPPED.labels(self._feed, why).inc()
+
+    def refused(self) -> None:
+        """Count a message that cannot be read."""
+        FEED_REFUSED.labels(self._feed).inc()
+
+    def failed(self) -> None:
+        """Count a failure of the source."""
+        FEED_FAILURES.labels(self._feed).inc()
+
+    def look(self, now: int) -> None:
+        """Show how stale the streams are at `now`, in ns; a stream that has told nothing yet shows nothing."""
+        for (kind, key), last in self._last.items():
+            if last is not None:
+                FEED_STALENESS.labels(self._feed, kind.__name__, key).set(max(0, now - last) / NS_PER_S)
+
+    def forget(self) -> None:
+        """Take away the gauges of a feed that has left this worker."""
+        _remove(FEED_STALENESS, {self._feed})
+        _remove(FEED_LAG, {self._feed})
 
 
 class ArchiverMeter:

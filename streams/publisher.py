@@ -46,6 +46,12 @@ class Publisher:
         if error is not None:
             self._failure = error
 
+    def poll(self, wait_s: float = 0.0) -> None:
+        """Take in what the broker has answered. Raises KafkaError where it did not take an event."""
+        self._producer.poll(wait_s)
+        if self._failure is not None:
+            raise KafkaError(f"some events were not taken by the broker: {self._failure}")
+
     def confirm(self) -> None:
         """Wait until all that was sent has arrived. Raises KafkaError where it does not."""
         left = self._producer.flush(CONFIRM_S)

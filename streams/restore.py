@@ -7,18 +7,19 @@ the lake's chain is whole, and nothing behind records that are not the lake's.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
+from connectors.lake.chains import Partition, partitions_of, read_partition, segment_of
 from connectors.lake.kept import Kept, content_sha256
 from connectors.lake.links import Manifest
 from connectors.lake.records import records_of
-from connectors.lake.verify import Partition, partitions_of, read_partition, segment_of, verify
+from connectors.lake.verify import threads, verify
 from connectors.store import Store
 from schemas.errors import KafkaError, StoreError
 from schemas.topics import TOPICS
@@ -32,6 +33,8 @@ THREADS = 4
 TIMEOUT_S = 60.0
 HOLE_OFFSETS = 50_000
 """Of one transaction that is taken back; a longer hole is made of several."""
+HOLE_KEY = b"hole"
+"""Compacted topics take no record without a key."""
 POLL_S = 0.001
 COMPRESSED = frozenset({JOURNAL, SNAPSHOTS})
 """As their writers do: the workers alone read them."""
@@ -75,19 +78,24 @@ def restore(
     keep_all(kafka, sorted({chain.topic for chain in chains}))
     bounds = bounds_of(kafka, [(chain.topic, chain.partition) for chain in chains])
     starts = [_Start(kafka, store, chain, *bounds[chain.topic, chain.partition]) for chain in chains]
-    with ThreadPoolExecutor(THREADS) as pool:
+    reached = [start.high for start in starts]
+    total = sum(chain.links[-1].manifest.next for chain in chains if chain.links)
+    stopping = threading.Event()
+
+    def write(place: int) -> Restored:
+        def tell(offset: int) -> None:
+            reached[place] = offset
+            progress(sum(reached), total)
+
+        return _write(kafka, store, chains[place], starts[place].high, there[place], tell, stopping)
+
+    with threads(THREADS) as pool:
         there = list(pool.map(_Start.records_there, starts))
-        reached = [start.high for start in starts]
-        total = sum(chain.links[-1].manifest.next for chain in chains if chain.links)
-
-        def write(place: int) -> Restored:
-            def tell(offset: int) -> None:
-                reached[place] = offset
-                progress(sum(reached), total)
-
-            return _write(kafka, store, chains[place], starts[place].high, there[place], tell)
-
-        return list(pool.map(write, range(len(chains))))
+        try:
+            return list(pool.map(write, range(len(chains))))
+        except BaseException:  # an interrupt, too: what was written is whole, and is gone on from
+            stopping.set()
+            raise
 
 
 def _refuse_damaged(store: Store, topics: Sequence[str]) -> None:
@@ -161,12 +169,20 @@ def _restorable(record: Kept) -> bool:
 
 
 def _write(
-    kafka: Kafka, store: Store, chain: Partition, high: int, there: int, tell: Callable[[int], None]
+    kafka: Kafka,
+    store: Store,
+    chain: Partition,
+    high: int,
+    there: int,
+    tell: Callable[[int], None],
+    stopping: threading.Event,
 ) -> Restored:
     writer = _Writer(kafka, chain.topic, chain.partition, high)
     try:
         for manifest, records in records_in(store, chain):
             for record in records:
+                if stopping.is_set():
+                    raise KafkaError("the restore was stopped")
                 if record.offset >= high:
                     writer.put(record)
             writer.reach(manifest.next)
@@ -242,7 +258,7 @@ class _Writer:
             producer.commit_transaction(TIMEOUT_S)
             self._await(held.offset + 2)
         elif self.at == 0:
-            self._plain.produce(self._kafka.name(self._topic), partition=self._partition)
+            self._plain.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
             self._flush(self._plain)
             self.trimmed = 1
         else:
@@ -260,7 +276,7 @@ class _Writer:
             some = hole if hole <= HOLE_OFFSETS + 1 else HOLE_OFFSETS  # never one alone is left
             producer.begin_transaction()
             for _ in range(some - 1):
-                producer.produce(self._kafka.name(self._topic), partition=self._partition)
+                producer.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
             self._flush(producer)
             producer.abort_transaction(TIMEOUT_S)
             hole, at = hole - some, at + some

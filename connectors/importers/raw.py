@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -144,7 +144,12 @@ def _json(path: Path, columns: tuple[str, ...], report: Report, progress: Progre
             report.drop("a line that is no JSON object", 1, f"row {row}: {record}")
     if not records:
         raise ArchiveError(f"{path}: holds no JSON object; it is empty, or --columns must name what its arrays hold")
-    names = list(dict.fromkeys(name for record in records for name in record))
+    return record_table(records, rows)
+
+
+def record_table(records: Sequence[dict[str, Any]], rows: Sequence[int]) -> pa.Table:
+    """Make the table of records that stood in the rows of a file."""
+    names = list(dict.fromkeys(name for record in records for name in record if name != ROW))
     arrays = [_array([record.get(name) for record in records]) for name in names]
     return pa.table([*arrays, pa.array(rows, pa.int64())], names=[*names, ROW])
 

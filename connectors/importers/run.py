@@ -126,19 +126,19 @@ def _store(root: Path, report: Report, table: object) -> int:
     name = _name(report)
     folder = root / REPORTS
     earlier_ones = list(_earlier(folder, report))
-    paths = write(root, report.kind, table, name)
-    discard(root, report.kind, name, keep=paths)
+    keys = write(root, report.kind, table, name)
+    discard(root, report.kind, name, keep=keys)
     folder.mkdir(exist_ok=True)
     for path, earlier in earlier_ones:
         discard(root, earlier.kind, _name(earlier), keep=[])
         path.unlink()
         report.notes.append(f"replaces the import of an earlier version of this file ({earlier.rows_kept:,} rows)")
-    report.files = len(paths)
+    report.files = len(keys)
     own = folder / f"{report.kind}-{source_digest(name)}.json"
     part = own.with_suffix(".part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     part.replace(own)
-    return len(paths)
+    return len(keys)
 
 
 def _name(report: Report) -> str:

@@ -6,9 +6,7 @@ source's own, of news the hash of the address, else a hash of author, time and t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +19,22 @@ from connectors.importers.raw import ROW
 from connectors.importers.report import Report
 from connectors.importers.settings import Settings, check_key
 from connectors.importers.values import booleans, integers, strings, times
+from connectors.tidy import LIMITS, keyed_id, printable_part, said_hash, text_hash
 from schemas.base import NS_PER_MS
 from schemas.errors import ArchiveError
-from schemas.fields import (
-    MAX_NAME_CHARS,
-    MAX_NOTE_CHARS,
-    MAX_TEXT_CHARS,
-    UNPRINTABLE_IN_NAME,
-    UNPRINTABLE_IN_TEXT,
-)
 
-_LIMITS = {"text": MAX_TEXT_CHARS, "title": MAX_NOTE_CHARS, "url": MAX_NOTE_CHARS}
-_NAMES = ("id", "key", "author", "source")
+FirstKey = dict[str, str | None]
 _STRINGS = {"tweets": ("author", "text", "url"), "news": ("source", "title", "text", "url")}
 _WHO = {"tweets": "author", "news": "source"}
 
 
-def text_batch(path: Path, table: pa.Table, settings: Settings, report: Report) -> Batch:
-    """Map a table. Raises ArchiveError where a column is missing, or nothing says what or whom a text is from."""
+def text_batch(
+    path: Path, table: pa.Table, settings: Settings, report: Report, first_key: FirstKey | None = None
+) -> Batch:
+    """Map a table. Raises ArchiveError where a column is missing, or nothing says what or whom a text is from.
+
+    `first_key` remembers, from table to table of one file, which key an id came with first.
+    """
     kind = settings.kind
     report.rows_read = table.num_rows + report.rows_dropped
     picked = pick(path, table, kind, settings.mapping)
@@ -51,7 +47,7 @@ def text_batch(path: Path, table: pa.Table, settings: Settings, report: Report) 
         columns["is_retweet"] = _is_retweet(picked, columns["text"])
     columns |= _text_times(picked, settings, report)
     columns = {name: _tidy(name, column, report) for name, column in columns.items()}
-    columns["id"] = _ids(kind, picked, columns, report)
+    columns["id"] = _ids(kind, picked, columns, report, {} if first_key is None else first_key)
     return Batch(kind, pa.table(columns | {ROW: picked[ROW]}), report, "observed_at" in picked)
 
 
@@ -109,11 +105,8 @@ def _tidy(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray
     """Cut what is too long and take out what no event may hold; count both."""
     if column.type != pa.string():
         return column
-    is_name = name in _NAMES
-    values = column.to_pylist()
-    unprintable = re.compile(UNPRINTABLE_IN_NAME if is_name else UNPRINTABLE_IN_TEXT)
-    limit = MAX_NAME_CHARS if is_name else _LIMITS[name]
-    clean = [value if value is None else unprintable.sub("", value) for value in values]
+    values, limit = column.to_pylist(), LIMITS[name]
+    clean = [value if value is None else printable_part(name, value) for value in values]
     cut = [value if value is None else value[:limit] for value in clean]
     for changed, what in (
         (_differing(values, clean), f"{name}: control characters taken out of"),
@@ -128,7 +121,9 @@ def _differing(before: Iterable[str | None], after: Iterable[str | None]) -> int
     return sum(one != other for one, other in zip(before, after, strict=True))
 
 
-def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report: Report) -> pa.ChunkedArray:
+def _ids(
+    kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report: Report, first_key: FirstKey
+) -> pa.ChunkedArray:
     """Give each row its id; a text that the source has once for each of several keys is told apart by the key."""
     own = strings(picked["id"]) if "id" in picked else (columns["url"] if kind == "news" else None)
     count = len(columns["text"])
@@ -136,16 +131,11 @@ def _ids(kind: str, picked: Picked, columns: dict[str, pa.ChunkedArray], report:
     who, said = columns[_WHO[kind]].to_pylist(), columns["text" if kind == "tweets" else "title"].to_pylist()
     at, key = columns["occurred_at"].to_pylist(), columns["key"].to_pylist()
     ids: list[str] = []
-    first_key: dict[str, str | None] = {}
     for i, id_ in enumerate(given):
         if not id_ or own is columns.get("url"):
-            id_ = _hash(id_ or f"{who[i]}|{at[i]}|{said[i]}")  # noqa: PLW2901
-        ids.append(id_ if first_key.setdefault(id_, key[i]) == key[i] else f"{id_}/{key[i]}")
+            id_ = text_hash(id_) if id_ else said_hash(who[i], at[i], said[i])  # noqa: PLW2901
+        ids.append(keyed_id(id_, key[i], first_key))
     made = sum(not value for value in given)
     if made:
         report.notes.append(f"{made:,} rows without an id got a hash of {_WHO[kind]}, time and text")
     return pa.chunked_array([pa.array(ids, pa.string())])
-
-
-def _hash(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -77,15 +77,18 @@ def _bare(event: Event) -> bool:
 def _numbered(events: Sequence[Event], marks: Iterable[str]) -> tuple[list[int], list[bool]]:
     """Give each event's number, and whether its id is made of it; else the number is a digest of the id."""
     numbers, exact = [], []
-    for event, mark in zip(events, marks, strict=True):
+    for event, mark, bare in zip(events, marks, map(_bare, events), strict=True):
         id_ = event.id
         try:
             number = int(id_[id_.rfind("/") + 1 :])
         except ValueError:
             number = _INT64_MAX + 1
-        same = -_INT64_MAX <= number <= _INT64_MAX and f"{event.key}/{mark}/{number}" == id_
-        numbers.append(number if same else int.from_bytes(blake2b(id_.encode(), digest_size=8).digest()) >> 1)
-        exact.append(same and _bare(event))
+        if f"{event.key}/{mark}/{number}" == id_ and -_INT64_MAX <= number <= _INT64_MAX:
+            numbers.append(number)
+            exact.append(bare)
+        else:
+            numbers.append(int.from_bytes(blake2b(id_.encode(), digest_size=8).digest()) >> 1)
+            exact.append(False)
     return numbers, exact
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.layout import chain_folder, encoded
+from connectors.archive import encoded
+from connectors.lake.layout import chain_folder
 from connectors.lake.links import Compaction, File, Manifest, Merge, digest_of, encode, file_of, read_link
 from connectors.store import Store
 from schemas.base import NS_PER_S

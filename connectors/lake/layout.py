@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.archive import NS_PER_HOUR, write_file
+from connectors.archive import NS_PER_HOUR, encoded
 from connectors.lake.kept import Kept, packed
 from schemas.base import NS_PER_MS
 from schemas.checks import EARLIEST_NS, LATEST_NS
@@ -84,14 +84,6 @@ def by_stamp(folder: str, name: str, table: pa.Table) -> Iterator[DataFile]:
     yield from by_hour(folder, name, table, times)
 
 
-def encoded(table: pa.Table) -> bytes:
-    """Give a table as a Parquet file."""
-    out = pa.BufferOutputStream()
-    write_file(out, table)
-    data: bytes = out.getvalue().to_pybytes()
-    return data
-
-
 def table_of(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
     """Lay columns out by a schema."""
     return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
@@ -105,7 +97,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES` that say where records stood, and what of them is null."""
-    offsets, timestamps, types, keys, _, values = zip(*records, strict=True)
+    keys, values = [record[3] for record in records], [record[5] for record in records]
     nulls = [0] * len(records)
     if None in keys or None in values:
         nulls = [
@@ -113,9 +105,9 @@ def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
         ]
     return {
         "partition": [partition] * len(records),
-        "offset": offsets,
-        "timestamp_ms": timestamps,
-        "timestamp_type": types,
+        "offset": [record[0] for record in records],
+        "timestamp_ms": [record[1] for record in records],
+        "timestamp_type": [record[2] for record in records],
         "nulls": nulls,
     }
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.archive import NS_PER_HOUR, SCHEMAS
-from connectors.lake.layout import encoded, hour_folder, kind_of_file
+from connectors.archive import NS_PER_HOUR, SCHEMAS, encoded
+from connectors.lake.layout import hour_folder, kind_of_file
 from connectors.processed.bars import INTERVALS, LATENESS_NS, TRADE_COLUMNS, bars_of, is_late
 from connectors.processed.sentiment import SCHEMA, TEXT_COLUMNS, sentiment_of, whole_text
 from connectors.store import Store

@@ -66,12 +66,12 @@ def write_archive(root: Path, scenario: Scenario) -> int:
     rows = 0
     for index, instrument in enumerate(scenario.instruments):
         source = f"synthetic {instrument}"
-        kept: dict[str, list[Path]] = {kind: [] for kind in KINDS}
+        kept: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for kind, table in _by_day_seen(scenario, index):
             kept[kind] += archive.write(root, kind, table, source)
             rows += table.num_rows
-        for kind, paths in kept.items():
-            archive.discard(root, kind, source, paths)
+        for kind, keys in kept.items():
+            archive.discard(root, kind, source, keys)
     return rows
 
 

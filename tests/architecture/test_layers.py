@@ -44,13 +44,15 @@ def undeclared_imports(source: Source, declared: frozenset[str]) -> list[str]:
 
 
 def declared_modules() -> frozenset[str]:
+    """Give the import names of what is declared. An extra may not be installed: its name stands for its module."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = {requirement.partition(">")[0].lower() for requirement in project["dependencies"]}
+    extras = {name.partition(">")[0] for extra in project["optional-dependencies"].values() for name in extra}
     return frozenset(
         module
         for module, distributions in packages_distributions().items()
         if not wanted.isdisjoint(distribution.lower() for distribution in distributions)
-    )
+    ).union(extras)
 
 
 def test_every_package_has_its_place_in_the_layers() -> None:

@@ -16,7 +16,7 @@ from streams.live import ROLES
 from streams.metrics import REGISTRY
 
 ROOT = Path(__file__).parents[2]
-WORKERS = frozenset(ROLES)
+WORKERS = frozenset(ROLES) | {"archiver"}
 
 
 @pytest.fixture(scope="module")

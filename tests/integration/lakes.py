@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 
 from connectors.lake.layout import chain_folder
 from connectors.lake.links import Manifest, read_link
@@ -22,12 +23,13 @@ from connectors.store import Store, open_store
 from schemas.base import NS_PER_MS, Event, market_id
 from schemas.codec import encode
 from schemas.market import TradeTicked
-from schemas.topics import TOPICS
+from schemas.topics import TOPIC_OF, TOPICS
 from streams.archiver import Archiver
 from streams.health import Health
 from streams.kafka import ENVIRONMENT, Kafka
 from streams.lag import bounds_of
 from streams.reading import bounds, read_back
+from streams.restore import kept
 from streams.wire import headers_of, key_of
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,18 @@ def tick(number: int, key: str = "BTC/USDT@binance") -> TradeTicked:
     return TradeTicked(
         id=market_id(key, "trade", number), key=key, occurred_at=at, observed_at=at, price=price, size=0.25, side="buy"
     )
+
+
+Odd = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
+ODD: list[Odd] = [
+    (b"", b"", []),
+    (b"\xff\x00", b"\xff{", [("", None), ("a", b""), ("a", b"\xff")]),
+    (b"k", encode(tick(1)).replace(b'"size":0.25', b'"size":2.5e-1'), [("type", b"TradeTicked")]),
+    (b"k", None, [("id", b"x")]),
+]
+WITHOUT_KEY: list[Odd] = [(None, None, []), (None, b"x", [])]
+ARCHIVER = ("--topics", "ticks", "--every", "0.2", "--worker", "archiver")
+COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 
 
 class Teller:
@@ -62,15 +76,10 @@ class Teller:
     def oddities(self, topic: str = "ticks") -> None:
         """Write what Kafka takes and we would not: nulls, empty bytes, bad JSON, headers of others, other orders."""
         name, partition = self._kafka.name(topic), self._rng.randrange(PARTITIONS[topic])
-        odd = encode(tick(1)).replace(b'"size":0.25', b'"size":2.5e-1')
-        for key, value, headers in (
-            (None, None, None),
-            (b"", b"", []),
-            (b"\xff\x00", b"\xff{", [("", None), ("a", b""), ("a", b"\xff")]),
-            (b"k", odd, [("type", b"TradeTicked")]),
-            (b"k", None, [("id", b"x")]),
-        ):
-            self._plain.produce(name, value, key, partition, headers=headers, timestamp=self._rng.randrange(1, 10**12))
+        records = ODD + ([] if topic in COMPACTED else WITHOUT_KEY)
+        for key, value, headers in records:
+            at_ms = self._rng.randrange(1, 10**12)
+            self._plain.produce(name, value, key, partition, headers=headers, timestamp=at_ms)
         self._plain.flush()
 
     def transactions(self, topic: str = "ticks", count: int = 3) -> None:
@@ -89,22 +98,28 @@ class Teller:
             else:
                 producer.commit_transaction(30)
 
+    def tell(self, events: Iterable[Event]) -> None:
+        """Write events as they are, each to the partition of its key."""
+        for event in events:
+            self._send(self._plain, TOPIC_OF[type(event)], -1, event)
+        self._plain.flush()
+
     def _send(self, producer: Producer, topic: str, partition: int | None, event: Event) -> None:
         where = self._rng.randrange(PARTITIONS[topic]) if partition is None else partition
         producer.produce(self._kafka.name(topic), encode(event), key_of(event), where, headers=headers_of(event))
         producer.poll(0)
 
 
-def kept(message: Message) -> Kept:
-    """Give a record as the lake keeps it."""
-    kind, at_ms = message.timestamp()
-    offset = message.offset()
-    assert offset is not None
-    return Kept(offset, at_ms, kind, message.key(), tuple(message.headers() or ()), message.value())
-
-
 def on_kafka(kafka: Kafka, topic: str, partition: int) -> list[Kept]:
     return [kept(each) for each in read_back(kafka, topic, partition, bounds(kafka, topic, partition)[0])]
+
+
+def everything(kafka: Kafka) -> dict[tuple[str, int], list[Kept]]:
+    """Give the records of all topics."""
+    return {
+        place: list(map(kept, read_back(kafka, *place, low, high))) if high > low else []
+        for place, (low, high) in bounds_of(kafka, PLACES).items()
+    }
 
 
 def manifests_of(store: Store, topic: str, partition: int) -> list[Manifest]:
@@ -148,9 +163,8 @@ def assert_same(kafka: Kafka, where: str) -> int:
     store, count = open_store(where), 0
     faults = verify(store, deep=True).faults
     assert not faults, "; ".join(map(str, faults[:5]))
-    for (topic, partition), (low, high) in bounds_of(kafka, PLACES).items():
-        source = list(map(kept, read_back(kafka, topic, partition, low, high))) if high > low else []
-        assert in_lake(store, topic, partition) == source, f"{topic}/{partition}"
+    for place, source in everything(kafka).items():
+        assert in_lake(store, *place) == source, place
         count += len(source)
     return count
 
@@ -163,32 +177,36 @@ def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) 
     """
     teller, store = Teller(kafka, rng), open_store(lake)
 
-    def start() -> subprocess.Popen[bytes]:
-        return start_archiver(kafka, lake, log, "--every", "0.1", "--worker", "archiver")
-
     for n in range(kills):
-        worker = start()
-        teller.ticks(500)
-        teller.oddities()
-        teller.transactions(count=2)
-        if n % 2:
-            seen = {each.key for each in store.list("manifests/")}
-            await_("a segment begins", lambda seen=seen: any(each.key not in seen for each in store.list("manifests/")))
-            time.sleep(rng.expovariate(20))
-        else:
-            time.sleep(rng.uniform(0.5, 3.0))
-        assert worker.poll() is None, log.read_text()[-2000:]
-        worker.kill()
-        worker.wait()
-    worker = start()
-    try:
+        with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
+            teller.ticks(500)
+            teller.oddities()
+            teller.transactions(count=2)
+            if n % 2:
+                seen = {each.key for each in store.list("manifests/ticks/")}
+                await_("a segment begins", partial(_has_more, store, seen))
+                time.sleep(rng.expovariate(20))
+            else:
+                time.sleep(rng.uniform(0.5, 3.0))
+            assert worker.poll() is None, log.read_text()[-2000:]
+    with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
         await_("the rest is archived", lambda: not behind(kafka, lake))
         worker.terminate()
         assert worker.wait(30) == 0
+    return assert_same(kafka, lake)
+
+
+@contextmanager
+def _killed(worker: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield worker
     finally:
         worker.kill()
         worker.wait()
-    return assert_same(kafka, lake)
+
+
+def _has_more(store: Store, seen: set[str]) -> bool:
+    return any(each.key not in seen for each in store.list("manifests/ticks/"))
 
 
 @contextmanager

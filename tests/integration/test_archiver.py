@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 
@@ -10,8 +12,14 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.store import FolderStore, open_store
+from replay.results import Summary
+from replay.run import Run, Settings
+from schemas.base import NS_PER_S
+from schemas.book import Book
 from streams.admin import create_topics, delete_topics
-from streams.kafka import Kafka
+from streams.kafka import Kafka, partition_of
+from streams.restore import restore
+from streams.wire import JOURNAL, unpack
 from tests.faultproxy import Fault, FaultProxy
 from tests.integration.lakes import (
     Teller,
@@ -19,11 +27,13 @@ from tests.integration.lakes import (
     assert_same,
     await_,
     behind,
+    everything,
     in_lake,
     kill_at_random,
     on_kafka,
     start_archiver,
 )
+from tests.integration.session import ARCHIVE, Session, archived_events, sample_events, write_live_book
 
 
 def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> None:
@@ -42,6 +52,42 @@ def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> 
 
 def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path, s3_lake: str) -> None:
     assert kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), kills=4) > 2_000
+
+
+def test_topics_deleted_and_restored_from_the_lake_are_the_same(kafka: Kafka, s3_lake: str) -> None:
+    teller = Teller(kafka, Random(2))
+    for topic in ("ticks", "journal", "snapshots"):
+        teller.transactions(topic)
+        teller.oddities(topic)
+    teller.ticks(500)
+    with archiving(kafka, open_store(s3_lake)):
+        await_("all is archived", lambda: not behind(kafka, s3_lake))
+    before = everything(kafka)
+    delete_topics(kafka)
+    restore(kafka, open_store(s3_lake))
+    assert everything(kafka) == before
+    with archiving(kafka, open_store(s3_lake)) as health:
+        teller.ticks(100)
+        await_("the archive goes on", lambda: not behind(kafka, s3_lake))
+        assert health.readyz()[0]
+
+
+def test_a_replay_from_the_lake_is_that_of_the_archive_which_was_told(kafka: Kafka, tmp_path: Path) -> None:
+    book = write_live_book(tmp_path / "book.yaml", "alpha")
+    teller, lake = Teller(kafka, Random(6)), tmp_path / "lake"
+    end = int(datetime(2024, 1, 2, tzinfo=UTC).timestamp()) * NS_PER_S
+    teller.tell(takewhile(lambda event: event.observed_at < end, archived_events(ARCHIVE, book)))
+    with archiving(kafka, FolderStore(lake)):
+        await_("all is archived", lambda: not behind(kafka, str(lake)))
+
+    def log_of(archive: Path) -> str:
+        settings = Settings(archive=archive, out=tmp_path / "run", end_ns=end, report=False)
+        summary = Run(book, settings).run(lambda _: None)
+        assert isinstance(summary, Summary)
+        assert (tmp_path / "run" / "log" / "orders.jsonl").stat().st_size > 1_000
+        return summary.log_sha256
+
+    assert log_of(lake) == log_of(ARCHIVE)
 
 
 FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")
@@ -122,3 +168,25 @@ def test_what_an_archiver_cannot_use_is_said(kafka: Kafka, tmp_path: Path, argum
     worker = start_archiver(kafka, str(tmp_path), tmp_path / "log", *arguments)
     assert worker.wait(30) == 2
     assert len((tmp_path / "log").read_text().splitlines()) <= 2
+
+
+def test_a_live_session_archives_what_it_does(kafka: Kafka, tmp_path: Path) -> None:
+    session = Session(kafka, tmp_path)
+    book = write_live_book(tmp_path / "book.yaml", "alpha")
+    session.books, lake = [tmp_path / "book.yaml"], tmp_path / "lake"
+    try:
+        worker = session.start("live", "--lake", str(lake), "--every", "0.5")
+        session.tell(sample_events(book, 60), pause_s=0.01)
+        session.await_("the desk has taken them", lambda: session.processed(book) >= 60)
+        session.await_("the journal is in the lake", lambda: bool(in_lake(FolderStore(lake), *journal_of(book))))
+        session.stop(worker)
+    finally:
+        session.close()
+    archived = in_lake(FolderStore(lake), *journal_of(book))
+    assert archived == on_kafka(kafka, *journal_of(book))[: len(archived)]
+    entries = [line for record in archived for line in unpack(record.value or b"")]
+    assert len(entries) > 5
+
+
+def journal_of(book: Book) -> tuple[str, int]:
+    return JOURNAL, partition_of(book.name)

@@ -16,7 +16,7 @@ from connectors.store import FolderStore
 from schemas.base import NS_PER_MS
 from schemas.codec import encode
 from schemas.errors import KafkaError, StoreError
-from schemas.wire import headers_of, key_of
+from schemas.wire import Headers, headers_of, key_of
 from streams.admin import create_topics, delete_topics, trim
 from streams.kafka import Kafka
 from streams.lag import bounds_of
@@ -45,9 +45,10 @@ def produce_ticks(kafka: Kafka) -> None:
         at = event.observed_at // NS_PER_MS
         headers = headers_of(event) if number % 2 else []
         producer.produce(name, partition=3, key=key_of(event), value=encode(event), headers=list(headers), timestamp=at)
+    odds: list[Headers] = [[], [("a", None), ("a", b""), ("b", b"\xff")]]
     for key in (None, b"", b"k"):
         for value in (None, b"", b"no event", b"\xff\x00"):
-            for odd in (None, [("a", None), ("a", b""), ("b", b"\xff")]):
+            for odd in odds:
                 producer.produce(name, partition=3, key=key, value=value, headers=odd, timestamp=1_700_000_000_000)
     assert not producer.flush(30)
 
@@ -141,6 +142,28 @@ def test_a_restore_that_was_cut_off_goes_on(
     done = {each.topic: each for each in restore(target, store)}
     assert (done["ticks"].there, done["ticks"].records) == (31, 53)
     assert held(target, "ticks", 3) == records["ticks", 3]
+
+
+def test_an_interrupt_leaves_what_can_be_gone_on_from(
+    told: tuple[Kafka, FolderStore, dict[tuple[str, int], list[Kept]]], target: Kafka
+) -> None:
+    _, store, records = told
+    calls = 0
+
+    def interrupt(_done: int, _total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(target, store, progress=interrupt)
+    written = sum(len(held(target, *place)) for place in PLACES)
+    done = restore(target, store)
+    assert sum(each.there for each in done) == written > 0
+    assert sum(each.records for each in done) > 0
+    for place, found in records.items():
+        assert held(target, *place) == found
 
 
 def test_a_topic_that_holds_something_else_is_refused_and_left(

@@ -172,6 +172,16 @@ def test_a_bias_that_lapses_amid_a_question_on_another_instrument_lapses_there(t
     assert folds(book, record(tmp_path, book, market), market, batch_rows=40).folded > 50
 
 
+def test_a_question_whose_last_answer_comes_after_the_next_row_is_put(tmp_path: Path) -> None:
+    """The vote is settled by then; only where a minute has no bar does the answer come before the next."""
+    latencies = dict(zip(MODELS, (90_000, 20, 200), strict=True))
+    models = {name: ModelSettings(kind="trend", latency_ms=ms) for name, ms in latencies.items()}
+    book, market = asking(models=models), quiet(8)
+    came = folds(book, record(tmp_path, book, market), market)
+    known = [bias for bias in biases(answered(tmp_path, book)) if bias != REFUSED]
+    assert 0 < came.folded < 0.2 * len(known)
+
+
 def test_a_vote_that_comes_to_nothing_leaves_the_bias_as_it_is(tmp_path: Path) -> None:
     """One takes a side, and then two abstain, for there are no texts."""
     models = {name: ModelSettings(kind=name, latency_ms=200 - 90 * (name == "trend")) for name in MODELS}  # type: ignore[arg-type]

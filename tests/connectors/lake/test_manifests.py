@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from connectors.lake.chains import read_partition
 from connectors.lake.compact import compact
 from connectors.lake.manifests import Chain
 from connectors.lake.records import records_of
-from connectors.lake.verify import read_partition, verify
+from connectors.lake.verify import verify
 from connectors.store import FolderStore
 from schemas.errors import StoreError
 from tests.connectors.lake.lakes import Crash, Dying, fill, segments, small_lake

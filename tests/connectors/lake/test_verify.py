@@ -5,17 +5,19 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from connectors.lake.chains import partitions_of, read_partition
 from connectors.lake.compact import compact
 from connectors.lake.links import Head, encode
-from connectors.lake.verify import partitions_of, read_partition, verify
+from connectors.lake.verify import verify
 from connectors.store import FolderStore
 from schemas.errors import StoreError
-from tests.connectors.lake.lakes import everything, small_lake
+from tests.connectors.lake.lakes import everything, fill, segments, small_lake
 
 TAMPERINGS = 1_000
 Tampering = Callable[[random.Random, FolderStore, list[str]], str]
@@ -122,7 +124,7 @@ def test_each_of_a_thousand_tamperings_is_named(lake: Path, tmp_path: Path, comp
             assert exact or way == swap, (seed, way.__name__, key, found)
         for each in changed:
             if each in original:
-                store.put(each, original[each])
+                (source / each).write_bytes(original[each])
             else:
                 store.delete(each)
     assert not verify(store).faults
@@ -155,6 +157,27 @@ def drop_newest(store: FolderStore) -> None:
     folder = "manifests/ticks/0000/"
     store.delete(f"{folder}{links[-1].manifest.first:020d}.json")
     store.put(f"{folder}head", encode(Head(f"{folder}{links[-2].manifest.first:020d}.json", links[-2].sha256)))
+
+
+def test_a_lake_that_is_written_and_merged_meanwhile_is_whole(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    found = segments("ticks", 40)
+    fill(store, "ticks", 0, found[:1])
+
+    def work() -> None:
+        for lo in range(1, 40, 13):
+            fill(store, "ticks", 0, found[lo : lo + 13])
+            manifests = [link.manifest for link in read_partition(store, "ticks", 0).links]
+            compact(store, "ticks", 0, manifests, 2**62)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    faults = []
+    while thread.is_alive():
+        faults += verify(store).faults
+    thread.join()
+    assert faults == []
+    assert verify(store, deep=True).segments == 40
 
 
 def test_only_what_is_asked_for_is_looked_at(lake: Path, tmp_path: Path) -> None:

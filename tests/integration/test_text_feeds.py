@@ -1,0 +1,82 @@
+"""From the wire of X to a real Kafka: the topic equals what was posted, through cuts and a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schemas.base import Event
+from schemas.codec import decode
+from schemas.texts import TweetPosted
+from schemas.topics import TOPICS
+from streams.feeding import FeedHost, stands
+from streams.health import Health
+from streams.kafka import Kafka
+from streams.reading import read_back
+from tests.connectors.feeds.text_sources import XSource
+
+COUNT = 300
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def fed(kafka: Kafka, source: XSource) -> Iterator[None]:
+    """Run the feed's host in a thread of its own, until the block ends."""
+    stopping, failed = threading.Event(), []
+
+    def run() -> None:
+        try:
+            FeedHost(kafka, "x", source.feed(), Health("test"), stale_s=25.0).run(stopping)
+        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it again
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(PATIENCE_S)
+    assert failed == []
+
+
+def written(kafka: Kafka) -> list[Event]:
+    partitions = next(topic.partitions for topic in TOPICS if topic.name == "tweets")
+    return [decode(each.value() or b"") for n in range(partitions) for each in read_back(kafka, "tweets", n, 0)]
+
+
+async def until_written(kafka: Kafka, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while len(await asyncio.to_thread(written, kafka)) < count:  # noqa: ASYNC110 - Kafka tells nobody
+            await asyncio.sleep(0.2)
+
+
+def test_posts_equal_what_was_posted_through_a_cut_and_a_restart(kafka: Kafka) -> None:
+    async def scenario() -> XSource:
+        source = XSource(COUNT)
+        async with source.listening():
+            with fed(kafka, source):
+                await source.say(0, 100)
+                await source.repeat(90, 100)
+                await until_written(kafka, 100)
+                await source.cut()
+                await source.miss(100, 150)
+                await source.say(150, 160)
+                await until_written(kafka, 160)
+            await source.miss(160, 280)  # while no feed runs at all
+            with fed(kafka, source):
+                await source.say(280, COUNT)
+                await until_written(kafka, COUNT)
+        return source
+
+    source = asyncio.run(scenario())
+    events = written(kafka)
+    assert [event.id for event in events] == list(source.expected)
+    for event, said in zip(events, source.items, strict=True):
+        assert isinstance(event, TweetPosted)
+        assert (event.author, event.occurred_at) == (said.who, said.at_ns)
+        assert event.text == said.text
+    newest, _ = stands(kafka, [(TweetPosted, "BTC")])
+    assert newest[TweetPosted, "BTC"].id == source.expected[-1]

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeAlias
 import aiohttp
 import ccxt.async_support as ccxt
 
-from connectors.feeds.venue import retry_after_s
+from connectors.feeds.venue import require_json, retry_after_s
 from connectors.importers.report import printable
 from schemas.base import NS_PER_MS
 from schemas.errors import VenueError
@@ -37,15 +37,14 @@ CURSORED = ("kraken",)
 """Theirs by a time in ns, of which each answer gives the next."""
 
 
-def connect(name: str, urls: dict[str, str] | None = None) -> Any:  # noqa: ANN401 - ccxt's classes share no useful type
-    """Make ccxt's client of an exchange; `urls` stand in for its own. Raises VenueError for an unknown name."""
+def connect(name: str) -> Any:  # noqa: ANN401 - ccxt's classes share no useful type
+    """Make ccxt's client of an exchange; nothing is connected yet. Raises VenueError for an unknown name."""
     if name not in ccxt.exchanges:
         near = get_close_matches(name, ccxt.exchanges, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise VenueError(f"--exchange {printable(name)}: ccxt knows no such exchange{meant}")
     exchange = getattr(ccxt, name)()
-    if urls:
-        exchange.urls["api"] = {**exchange.urls["api"], **urls}
+    require_json(exchange)
     return exchange
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,10 +17,10 @@ from connectors.importers.report import printable
 from schemas.base import NS_PER_S
 from schemas.errors import FeedError
 
-FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 """What a request may raise that passes by itself."""
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-REQUEST = aiohttp.ClientTimeout(total=30.0, sock_connect=10.0)
+_REQUEST = aiohttp.ClientTimeout(total=30.0, sock_connect=10.0)
 MAX_ANSWER_BYTES = 8_000_000
 REFUSED_S = 300.0
 """Before a service that refused us is asked again: until somebody has mended a key, an answer does not change."""
@@ -47,19 +48,32 @@ class Service:
         """Give the error that says what went wrong here."""
         return FeedError(f"{self._what}: {self.hidden(reason)}", retry_after_s)
 
-    def failure(self, failure: BaseException, retry_after_s: float = 0.0) -> FeedError:
-        """Give the error for one of FAILURES, whose own words may hold an address with its secrets."""
-        if isinstance(failure, TimeoutError):
-            reason = "no answer in time"
-        else:
-            reason = getattr(failure, "strerror", None) or type(failure).__name__
-        return self.error(f"the connection failed: {printable(str(reason))}", retry_after_s)
+    @asynccontextmanager
+    async def session(
+        self, headers: Mapping[str, str], retry_after_s: Callable[[], float] = lambda: 0.0
+    ) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give a session whose requests send `headers`. Raises FeedError where a connection fails.
+
+        `retry_after_s` is asked then, and only then, how long the service is to be left alone.
+        """
+        try:
+            async with aiohttp.ClientSession(headers=headers, timeout=_REQUEST) as session:
+                yield session
+        except _FAILURES as failure:
+            raise self.error(f"the connection failed: {_reason(failure)}", retry_after_s()) from None
 
     def hidden(self, text: str) -> str:
         """Take the secrets out of what a service said, and make it printable."""
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
         return printable(text)
+
+
+def _reason(failure: BaseException) -> str:
+    """Say what failed. The failure's own words are not shown: they may hold an address with its secrets."""
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    return str(getattr(failure, "strerror", None) or type(failure).__name__)
 
 
 def header_secret(variable: str) -> str:

@@ -14,7 +14,7 @@ import aiohttp
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from connectors.feeds.http import FAILURES, REFUSED_S, REQUEST, Service, answer, asked_wait_s, decoded, header_secret
+from connectors.feeds.http import REFUSED_S, Service, answer, asked_wait_s, decoded, header_secret
 from connectors.feeds.protocol import Since, Sink, Stream
 from connectors.feeds.settings import NewsApiFeed
 from connectors.feeds.texts import OVERLAP_NS, Teller, Told, any_of, iso, iso_ns, news, plain_text
@@ -86,13 +86,10 @@ class NewsApi:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Poll for ever; each poll tells the articles that are new, the oldest first."""
-        try:
-            async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
-                while True:
-                    await self._poll(session, sink, since)
-                    await asyncio.sleep(self._settings.poll_s)
-        except FAILURES as failure:
-            raise self._service.failure(failure) from None
+        async with self._service.session(self._headers) as session:
+            while True:
+                await self._poll(session, sink, since)
+                await asyncio.sleep(self._settings.poll_s)
 
     async def _poll(self, session: aiohttp.ClientSession, sink: Sink, since: Since) -> None:
         found: dict[str, _Article] = {}

@@ -18,7 +18,7 @@ import aiohttp
 import feedparser
 from feedparser.encodings import convert_to_utf8
 
-from connectors.feeds.http import FAILURES, REFUSED_S, REQUEST, Service, answer, asked_wait_s, header_secret
+from connectors.feeds.http import REFUSED_S, Service, answer, asked_wait_s, header_secret
 from connectors.feeds.protocol import Since, Sink, Stream
 from connectors.feeds.settings import RssFeed
 from connectors.feeds.texts import Teller, Told, news, plain_text
@@ -59,13 +59,10 @@ class Rss:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Poll for ever; each poll tells the entries that are new, the oldest first."""
-        try:
-            async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
-                while True:
-                    await self._poll(session, sink)
-                    await asyncio.sleep(self._settings.poll_s)
-        except FAILURES as failure:
-            raise self._service.failure(failure) from None
+        async with self._service.session(self._headers) as session:
+            while True:
+                await self._poll(session, sink)
+                await asyncio.sleep(self._settings.poll_s)
 
     async def _poll(self, session: aiohttp.ClientSession, sink: Sink) -> None:
         async with session.get(self._settings.url, headers=self._seen, max_redirects=5) as response:

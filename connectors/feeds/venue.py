@@ -83,17 +83,18 @@ def make_venue(
         except ccxt.NotSupported:
             raise FeedError(f"exchange {settings.exchange}: has no test network; leave `sandbox` out") from None
     venue.urls["api"] = _moved(venue.urls["api"], settings.urls)
-    venue.on_rest_response = _checked(venue.on_rest_response)
+    require_json(venue)
     if markets is not None:
         venue.set_markets(markets)
     return venue
 
 
-def _checked(on_response: Callable[..., str]) -> Callable[..., str]:
-    """Refuse a good answer that is no JSON: ccxt's parser of some venues takes it for an empty one."""
+def require_json(venue: Any) -> None:  # noqa: ANN401
+    """Let ccxt refuse a good answer that is no JSON: its parser of some venues takes it for an empty one."""
+    on_response = venue.on_rest_response
 
     def checked(status: int, *rest: Any) -> str:  # noqa: ANN401
-        body = on_response(status, *rest)
+        body: str = on_response(status, *rest)
         if status < FIRST_ERROR_STATUS:
             try:
                 msgspec.json.decode(body, type=msgspec.Raw)
@@ -101,7 +102,7 @@ def _checked(on_response: Callable[..., str]) -> Callable[..., str]:
                 raise ccxt.BadResponse("the answer is no JSON") from None
         return body
 
-    return checked
+    venue.on_rest_response = checked
 
 
 def _moved(addresses: object, urls: Mapping[str, str]) -> object:

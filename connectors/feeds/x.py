@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from connectors.feeds import xwire as wire
-from connectors.feeds.http import FAILURES, REFUSED_S, REQUEST, Service, answer, asked_wait_s, decoded, header_secret
+from connectors.feeds.http import REFUSED_S, Service, answer, asked_wait_s, decoded, header_secret
 from connectors.feeds.protocol import Since, Sink, Stream
 from connectors.feeds.settings import XFeed
 from connectors.feeds.texts import Teller, any_of, iso, iso_ns, tweet
@@ -88,19 +88,16 @@ class X:
 
     async def run(self, sink: Sink, since: Since) -> None:
         """Tell posts as they come, those first that were missed since the last one told."""
-        try:
-            async with aiohttp.ClientSession(headers=self._headers, timeout=REQUEST) as session:
-                await self._keep_rules(session, sink)
-                reading = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._settings.stale_s)
-                async with session.get(
-                    self._url + _STREAM, params=_FIELDS, timeout=reading, allow_redirects=False
-                ) as response:
-                    await self._require(response, sink, _OK)
-                    sink.heard()
-                    await self._repair(session, sink, since)
-                    await self._read(response, sink)
-        except FAILURES as failure:
-            raise self._service.failure(failure, self._pause.network()) from None
+        reading = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._settings.stale_s)
+        async with self._service.session(self._headers, self._pause.network) as session:
+            await self._keep_rules(session, sink)
+            async with session.get(
+                self._url + _STREAM, params=_FIELDS, timeout=reading, allow_redirects=False
+            ) as response:
+                await self._require(response, sink, _OK)
+                sink.heard()
+                await self._repair(session, sink, since)
+                await self._read(response, sink)
 
     async def _keep_rules(self, session: aiohttp.ClientSession, sink: Sink) -> None:
         """Make the rules of this feed those of its settings. Rules that others made at X are left alone."""

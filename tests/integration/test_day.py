@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -14,17 +12,16 @@ import msgspec
 import pytest
 
 from connectors.feeds.files import Files
-from connectors.feeds.protocol import Feed
 from connectors.feeds.settings import FilesFeed
 from connectors.store import open_store
 from schemas.base import NS_PER_DAY, NS_PER_MS, NS_PER_S, Event
 from schemas.codec import decode
 from streams.feeding import FeedHost
-from streams.health import Health
 from streams.kafka import Kafka
 from streams.lag import bounds_of
 from tests.cli.commands import quorum
 from tests.connectors.feeds.servers import Binance, Item
+from tests.integration.feeding import fed
 from tests.integration.lakes import PLACES, archiving, assert_same, await_, behind, on_kafka
 
 DAY_NS = 1_704_240_000 * NS_PER_S
@@ -72,19 +69,6 @@ class PastHost(FeedHost):
         super()._send(msgspec.structs.replace(event, observed_at=event.occurred_at + 50 * NS_PER_MS))
 
 
-@contextmanager
-def fed(kafka: Kafka, feed: Feed) -> Iterator[None]:
-    stopping = threading.Event()
-    thread = threading.Thread(target=PastHost(kafka, type(feed).__name__, feed, Health("test")).run, args=(stopping,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(60)
-        assert not thread.is_alive()
-
-
 def told(kafka: Kafka, topic: str) -> int:
     return sum(high - low for (name, _), (low, high) in bounds_of(kafka, PLACES).items() if name == topic)
 
@@ -97,7 +81,7 @@ def feed_the_day(kafka: Kafka, folder: Path) -> None:
     async def scenario() -> None:
         server = Binance(day, "spot", tell=("trades",))
         async with server.serving():
-            with fed(kafka, server.feed()):
+            with fed(kafka, server.feed(), PastHost):
                 await server.say(0, 1_000)
                 await asyncio.to_thread(await_, "trades come", lambda: told(kafka, "ticks") == 1_000)
                 await server.cut()
@@ -107,7 +91,7 @@ def feed_the_day(kafka: Kafka, folder: Path) -> None:
                 await asyncio.to_thread(await_, "the rest comes", lambda: told(kafka, "ticks") == TRADES)
 
     stories(folder / "wire.jsonl")
-    with fed(kafka, Files("wire", files)):
+    with fed(kafka, Files("wire", files), PastHost):
         asyncio.run(scenario())
         await_("the news come", lambda: told(kafka, "news") == STORIES)
 

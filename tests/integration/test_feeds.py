@@ -6,9 +6,6 @@ import asyncio
 import json
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,19 +14,18 @@ from schemas.base import NS_PER_MS, Event
 from schemas.codec import decode
 from schemas.market import QuoteTicked, TradeTicked
 from schemas.topics import TOPICS
-from streams.feeding import FeedHost, stands
-from streams.health import Health
+from streams.feeding import stands
 from streams.kafka import ENVIRONMENT, Kafka
 from streams.reading import read_back
 from tests.conftest import MISSING_DATA, SHARED_DATA
 from tests.connectors.feeds.servers import Binance, Item, binance_ticks
+from tests.integration.feeding import PATIENCE_S, fed
 from tests.integration.session import ROOT
 
 TICKS = SHARED_DATA / "ticks" / "binance_usdm_btcusdt_20240808.raw.gz"
 KEY_VARIABLE = "QUORUM_TEST_FEED_KEY"
 KEY = "BTC/USDT:USDT@binanceusdm"
 COUNT = 3_000
-PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -39,27 +35,6 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Item]]:
         pytest.skip(f"{MISSING_DATA}{path.name}, expected at {path}")
     monkeypatch.setenv(KEY_VARIABLE, "a-key-of-a-test")
     return {stream: binance_ticks(path, f"btcusdt@{stream}", COUNT) for stream in ("trade", "bookTicker")}
-
-
-@contextmanager
-def fed(kafka: Kafka, server: Binance) -> Iterator[None]:
-    """Run the feed's host in a thread of its own, until the block ends."""
-    stopping, failed = threading.Event(), []
-
-    def run() -> None:
-        try:
-            FeedHost(kafka, "binance", server.feed(), Health("test")).run(stopping)
-        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it again
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(PATIENCE_S)
-    assert failed == []
 
 
 def written(kafka: Kafka) -> list[Event]:
@@ -81,7 +56,7 @@ def test_trades_equal_the_recording_through_a_cut_and_a_restart(kafka: Kafka, re
     async def scenario() -> None:
         server = Binance(trades, "usdm", tell=("trades",), api_key_env=KEY_VARIABLE)
         async with server.serving():
-            with fed(kafka, server):
+            with fed(kafka, server.feed()):
                 await server.say(0, 500)
                 await server.repeat(400, 500)
                 await server.swap(500)
@@ -93,7 +68,7 @@ def test_trades_equal_the_recording_through_a_cut_and_a_restart(kafka: Kafka, re
                 await until_written(kafka, 2_000)
             await server.cut()
             await server.miss(2_000, 2_600)  # while no feed runs at all
-            with fed(kafka, server):
+            with fed(kafka, server.feed()):
                 await until_written(kafka, 2_600)
                 await server.say(2_600, COUNT)
                 await until_written(kafka, COUNT)
@@ -117,7 +92,7 @@ def test_quotes_equal_the_recording(kafka: Kafka, recording: dict[str, list[Item
     async def scenario() -> None:
         server = Binance(quotes, "usdm", tell=("quotes",))
         async with server.serving():
-            with fed(kafka, server):
+            with fed(kafka, server.feed()):
                 await server.say(0, COUNT)
                 await until_written(kafka, COUNT)
 

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from schemas.base import Event
 from schemas.codec import decode
 from schemas.texts import TweetPosted
 from schemas.topics import TOPICS
-from streams.feeding import FeedHost, stands
-from streams.health import Health
+from streams.feeding import stands
 from streams.kafka import Kafka
 from streams.reading import read_back
 from tests.connectors.feeds.text_sources import XSource
+from tests.integration.feeding import PATIENCE_S, fed
 
 COUNT = 300
-PATIENCE_S = 60.0
-
-
-@contextmanager
-def fed(kafka: Kafka, source: XSource) -> Iterator[None]:
-    """Run the feed's host in a thread of its own, until the block ends."""
-    stopping, failed = threading.Event(), []
-
-    def run() -> None:
-        try:
-            FeedHost(kafka, "x", source.feed(), Health("test"), stale_s=25.0).run(stopping)
-        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it again
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(PATIENCE_S)
-    assert failed == []
 
 
 def written(kafka: Kafka) -> list[Event]:
@@ -57,7 +32,7 @@ def test_posts_equal_what_was_posted_through_a_cut_and_a_restart(kafka: Kafka) -
     async def scenario() -> XSource:
         source = XSource(COUNT)
         async with source.listening():
-            with fed(kafka, source):
+            with fed(kafka, source.feed(), stale_s=25.0):
                 await source.say(0, 100)
                 await source.repeat(90, 100)
                 await until_written(kafka, 100)
@@ -66,7 +41,7 @@ def test_posts_equal_what_was_posted_through_a_cut_and_a_restart(kafka: Kafka) -
                 await source.say(150, 160)
                 await until_written(kafka, 160)
             await source.miss(160, 280)  # while no feed runs at all
-            with fed(kafka, source):
+            with fed(kafka, source.feed(), stale_s=25.0):
                 await source.say(280, COUNT)
                 await until_written(kafka, COUNT)
         return source

@@ -39,7 +39,8 @@ def wanted(exchange: str, kind: str, since_ms: int, until_ms: int) -> Wanted:
 
 def unhurried(name: str, urls: dict[str, str]) -> Any:
     """Make ccxt's client of a local exchange, which has no limits of its own."""
-    exchange = connect(name, urls)
+    exchange = connect(name)
+    exchange.urls["api"] |= urls
     exchange.rateLimit = 0.1
     exchange.tokenBucket = {}
     exchange.init_throttler()

@@ -223,6 +223,14 @@ def test_no_trade_is_lost_or_doubled_where_many_fall_into_one_moment(exchange: s
     assert (outcome.rows, outcome.gaps.missing) == (len(trades), 0)
 
 
+def test_an_answer_that_is_no_json_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    trades = [(i, (START_MS + i * 1_000) * NS_PER_MS, 100.0, 1.0, True) for i in range(900)]
+    market = Market(trades=trades, page=90)
+    market.fault = lambda asked: (200, b"<html>back soon</html>", {}) if asked in {6, 7} else None
+    fetch(tmp_path, market, wanted("kraken", "trades", START_MS, START_MS + HOUR_MS))
+    assert [row["number"] for row in rows(tmp_path, "trades")] == list(range(900))
+
+
 def test_more_trades_in_one_moment_than_an_answer_holds_are_refused_not_lost(tmp_path: Path) -> None:
     trades = [(i, START_MS * NS_PER_MS, 100.0, 1.0, True) for i in range(1_500)]
     with pytest.raises(VenueError, match="more trades in one moment"):

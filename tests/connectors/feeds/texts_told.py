@@ -20,14 +20,16 @@ PATIENCE_S = 10.0
 class Kept:
     """A sink that keeps all, doubles too."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+        """`now` gives ns."""
+        self._now = now
         self.told: list[Any] = []
         self.skipped: Counter[str] = Counter()
         self.refused: list[tuple[str, str]] = []
         self.heards = 0
 
     def now(self) -> int:
-        return time.time_ns()
+        return self._now()
 
     def put(self, event: Event) -> None:
         check(event)

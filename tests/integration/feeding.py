@@ -1,0 +1,28 @@
+"""Runs a feed's host beside a test: until the block ends, and what the host raised is the test's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from connectors.feeds.protocol import Feed
+from streams.feeding import FeedHost
+from streams.health import Health
+from streams.kafka import Kafka
+
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def fed(kafka: Kafka, feed: Feed, host: type[FeedHost] = FeedHost, *, stale_s: float = 0.0) -> Iterator[None]:
+    """Run the host of a feed in a thread of its own. Raises what the host raises, TimeoutError if it does not end."""
+    stopping, thread = threading.Event(), ThreadPoolExecutor(1)
+    ended = thread.submit(host(kafka, type(feed).__name__, feed, Health("test"), stale_s=stale_s).run, stopping)
+    thread.shutdown(wait=False)
+    try:
+        yield
+    finally:
+        stopping.set()
+        ended.result(PATIENCE_S)

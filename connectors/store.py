@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import NamedTuple, Protocol, TypeAlias
 
 from schemas.errors import StoreError
@@ -156,8 +157,8 @@ class FolderStore:
         found = []
         for path in (self._root / folder).rglob("*"):
             key = path.relative_to(self._root).as_posix()
-            if not path.name.startswith(".") and key.startswith(prefix) and key > after and path.is_file():
-                found.append(self._listed(path))
+            if key.startswith(prefix) and key > after and (listed := self._listed(path)):
+                found.append(listed)
         yield from sorted(found, key=lambda each: each.key.encode())
 
     def folders(self, prefix: str) -> Names:
@@ -167,7 +168,7 @@ class FolderStore:
         folder = self._root / prefix
         below = sorted(folder.iterdir(), key=lambda path: path.name.encode()) if folder.is_dir() else []
         names = [path.name for path in below if path.is_dir()]
-        return names, [self._listed(path) for path in below if not path.name.startswith(".") and path.is_file()]
+        return names, [listed for path in below if (listed := self._listed(path))]
 
     def delete(self, key: str) -> None:
         try:
@@ -178,8 +179,14 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         return self._root / checked(self.where, key)
 
-    def _listed(self, path: Path) -> Listed:
-        state = path.stat()
+    def _listed(self, path: Path) -> Listed | None:
+        """Give an object; None for what is none, or has been removed since its folder was read."""
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            return None
+        if path.name.startswith(".") or not S_ISREG(state.st_mode):
+            return None
         return Listed(path.relative_to(self._root).as_posix(), state.st_size, f"{state.st_mtime_ns}-{state.st_size}")
 
     def _part(self, key: str) -> Path:

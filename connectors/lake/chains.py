@@ -98,13 +98,19 @@ def read_partition(store: Store, topic: str, partition: int) -> Partition:
 def read_settled(store: Store, topic: str, partition: int, faults: list[Fault]) -> Partition:
     """Read a chain, and add what is wrong with it to `faults`.
 
-    Where there is a fault it is read once more: a segment may have been committed meanwhile.
+    Where there is a fault it is read once more: a segment may have been committed meanwhile. Where a plan was carried
+    out while it was read, that reading counts for nothing.
     """
-    for _ in range(READINGS):
+    readings = 0
+    while readings < READINGS:
         found: list[Fault] = []
-        chain = _Reader(store, topic, partition, found).read()
+        reader = _Reader(store, topic, partition, found)
+        chain = reader.read()
+        if reader.is_outdated:
+            continue
         if not found:
             break
+        readings += 1
     faults += found
     return chain
 
@@ -114,6 +120,8 @@ class _Reader:
 
     def __init__(self, store: Store, topic: str, partition: int, faults: list[Fault]) -> None:
         self._store, self._faults = store, faults
+        self.is_outdated = False
+        """Whether a plan that was listed is gone: what it planned is done, and stands where this did not look."""
         self._found = Partition(topic, partition)
         self._folder = chain_folder(topic, partition)
         self._merges = compactions_folder(topic, partition)
@@ -216,6 +224,7 @@ class _Reader:
 
     def _read(self, key: str, kind: type[Plan | Head]) -> Head | None:
         data = self._store.get(key)
+        self.is_outdated |= data is None
         try:
             found = read_link(self._store, key, data or b"", kind)
         except StoreError as error:
@@ -229,7 +238,10 @@ class _Reader:
         """Follow the merges: what each replaced must have been there, and what it made is there instead."""
         previous, number = "", 0
         for key in keys:
-            data = self._store.get(key) or b""
+            data = self._store.get(key)
+            if data is None:
+                self.is_outdated |= key.endswith(".plan")
+                data = b""
             try:
                 if key.endswith(".plan"):
                     merge = read_link(self._store, key, data, Merge)

@@ -63,9 +63,10 @@ class Tail:
     def blocks(self) -> Iterator[list[tuple[int, bytes | None]]]:
         """Give the whole lines behind the position, block by block, each with its number; the position follows.
 
-        In a CSV, a line break within quotes ends no line. A line that is too long is given as None.
+        In a CSV, a line break within quotes ends no line. A line that is too long is given as None. Nothing more is
+        given once the file was written anew, which may be between two blocks: `is_rewritten` tells.
         """
-        while block := os.pread(self._file.fileno(), MAX_LINE_BYTES, self._offset):
+        while block := self._behind():
             found: list[tuple[int, bytes | None]] = []
             start = 0
             while (end := self._end(block, start)) >= 0:
@@ -79,6 +80,15 @@ class Tail:
                 self._is_overlong, start = True, len(block)
             self._advance(block[:start])
             yield found
+
+    def _behind(self) -> bytes:
+        """Give what stands behind the position; nothing where other bytes than were read stand before it.
+
+        Both are read at once, so that no writer comes in between.
+        """
+        before = len(self._witness)
+        data = os.pread(self._file.fileno(), before + MAX_LINE_BYTES, self._offset - before)
+        return data[before:] if data.startswith(self._witness) else b""
 
     def _end(self, block: bytes, start: int) -> int:
         """Give where the line ends that starts here, -1 where it does not."""

@@ -170,6 +170,19 @@ def test_a_file_that_is_truncated_or_rewritten_is_read_anew_with_the_same_ids(tm
     assert len(set(sink.ids)) == 4
 
 
+def test_what_is_rewritten_between_two_blocks_is_not_taken_for_growth(tmp_path: Path) -> None:
+    path = tmp_path / "news.jsonl"
+    path.write_bytes(lines(row("c", 3)))
+    tail = Tail(path)
+    blocks = tail.blocks()
+    assert len(next(blocks)) == 1
+    path.write_bytes(lines(row("a", 1), row("b", 2), row("d", 4)))
+    assert list(blocks) == []
+    assert tail.is_rewritten()
+    assert [len(block) for block in tail.blocks()] == [3]
+    tail.close()
+
+
 def test_a_second_run_gives_the_same_ids_and_passes_over_what_is_long_told(tmp_path: Path) -> None:
     path = tmp_path / "news.jsonl"
     path.write_bytes(lines(row("old", -7_200), row("a", 1), row("b", 2)))

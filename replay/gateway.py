@@ -7,16 +7,14 @@ log that it replays, byte for byte. Each answer comes at its own latency after t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 import msgspec
 from msgspec.structs import replace
 
-from connectors.voters import Opinion, Voter
+from connectors.voters import Answer, Failure, Voter
 from replay.cassette import RecordedVerdicts, Verdict
-from schemas.base import NS_PER_MS, derived_id
+from schemas.base import NS_PER_MS, NS_PER_S, derived_id
 from schemas.book import Book
-from schemas.codec import encode
 from schemas.errors import BookError, QuorumError
 from schemas.verdicts import FailReason, VerdictFailed, VerdictGiven, VerdictRequested
 
@@ -90,11 +88,12 @@ class ReplayGateway:
             " ask or hold"
         )
 
-    def _ask(self, request: VerdictRequested) -> VerdictGiven:
+    def _ask(self, request: VerdictRequested) -> Verdict:
         voter = self._voters.get(request.model)
         if voter is None:
             raise self._unknown(request.model)
-        return given(request, voter.opinion(request), self._latency_ms(request.model))
+        answer = voter.answer(request, (request.deadline_at - request.observed_at) / NS_PER_S)
+        return answered(request, answer, self._latency_ms(request.model))
 
     def _latency_ms(self, model: str) -> int:
         settings = self._book.models.get(model)
@@ -107,8 +106,17 @@ class ReplayGateway:
         return BookError(f"book {self._book.name}: analysts.models names {model!r}, but models holds {known}; add it")
 
 
-def given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> VerdictGiven:
-    """Make an opinion the answer to a request, observed `latency_ms` after it."""
+def answered(request: VerdictRequested, answer: Answer, latency_ms: int) -> Verdict:
+    """Make an answer the verdict on a request, observed `latency_ms` after it."""
+    said = answer.said
+    if isinstance(said, Failure):
+        return replace(
+            failed(request, said.reason, latency_ms, said.detail),
+            parameters_sha256=answer.parameters_sha256,
+            prompt_tokens=answer.prompt_tokens,
+            reply_tokens=answer.reply_tokens,
+            cost_usd=answer.cost_usd,
+        )
     at = request.observed_at + latency_ms * NS_PER_MS
     return VerdictGiven(
         id=verdict_id(request.id, request.model),
@@ -120,17 +128,22 @@ def given(request: VerdictRequested, opinion: Opinion, latency_ms: int) -> Verdi
         question=request.question,
         instrument=request.instrument,
         model=request.model,
-        action=opinion.action,
-        confidence=opinion.confidence,
-        size_hint=opinion.size_hint,
-        stop_price=opinion.stop_price,
-        target_price=opinion.target_price,
-        horizon_ms=opinion.horizon_ms,
-        reasoning=opinion.reasoning,
-        key_factors=opinion.key_factors,
-        risk_note=opinion.risk_note,
+        action=said.action,
+        confidence=said.confidence,
+        size_hint=said.size_hint,
+        stop_price=said.stop_price,
+        target_price=said.target_price,
+        horizon_ms=said.horizon_ms,
+        reasoning=said.reasoning,
+        key_factors=said.key_factors,
+        risk_note=said.risk_note,
         prompt_sha256=request.prompt_sha256,
-        reply_sha256=sha256(encode(opinion)).hexdigest(),
+        reply_sha256=answer.reply_sha256,
+        parameters_sha256=answer.parameters_sha256,
+        model_version=answer.model_version,
+        prompt_tokens=answer.prompt_tokens,
+        reply_tokens=answer.reply_tokens,
+        cost_usd=answer.cost_usd,
         latency_ms=latency_ms,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -160,11 +160,59 @@ class VenueSettings(Section, frozen=True, kw_only=True):
     """Share of a bar's or trade's volume that one order may take; null fills whole."""
 
 
-class ModelSettings(Section, frozen=True, kw_only=True):
-    """A voter and how it behaves in a replay."""
+Provider = Literal["bedrock", "openai", "anthropic"]
+OUTSIDE: tuple[Provider, ...] = get_args(Provider)
+"""Kinds of models that are called over a network, and cost money."""
 
-    kind: Literal["vader", "textblob", "trend"]
+
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """A voter: one of the offline ones, which are free, or a model that a provider runs.
+
+    Secrets stand in the environment alone: AWS's own variables, or the one that `api_key_env` names.
+    """
+
+    kind: Literal["vader", "textblob", "trend", "finance"] | Provider
     latency_ms: Annotated[int, Meta(ge=0)] = 200
+    """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
+    model_id: str = ""
+    """What the provider calls the model."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    max_reply_tokens: Annotated[int, Meta(ge=64, le=16_384)] = 1024
+    guardrail: str = ""
+    """Id of a Bedrock guardrail, and its version, that every call goes through."""
+    guardrail_version: str = ""
+    region: str = ""
+    endpoint: str = ""
+    """Address of an endpoint other than the provider's own."""
+    api_key_env: str = ""
+    """Name of the variable that holds the key; empty takes the provider's usual one."""
+    usd_per_million_prompt_tokens: Decimal | None = None
+    """In place of the price table's, as is the next."""
+    usd_per_million_reply_tokens: Decimal | None = None
+    max_concurrent: Annotated[int, Meta(ge=1, le=256)] = 16
+    max_calls_per_min: Count | None = None
+
+    @property
+    def is_outside(self) -> bool:
+        """Tell a model that is called over a network."""
+        return self.kind in OUTSIDE
+
+
+class Caps(Section, frozen=True, kw_only=True):
+    """What may be spent at most, in USD, each call taken at its worst before it is made; an absent one is no cap."""
+
+    per_call_usd: Decimal | None = None
+    per_hour_usd: Decimal | None = None
+    per_day_usd: Decimal | None = None
+    """Of a day of UTC; an hour is one of the clock."""
+    per_run_usd: Decimal | None = None
+    """From the start of a replay, or of the gateway's process."""
+
+
+class BudgetSettings(Caps, frozen=True, kw_only=True):
+    """Caps of all models together, and of each by name. At 80 % of one an alert is raised."""
+
+    models: dict[str, Caps] = {}
 
 
 class Book(Section, frozen=True, kw_only=True):
@@ -189,8 +237,10 @@ class Book(Section, frozen=True, kw_only=True):
     breakers: BreakerSettings = BreakerSettings()
     venue: VenueSettings = VenueSettings()
     models: dict[str, ModelSettings] = {}
-    on_unrecorded: Literal["ask", "hold", "fail"] = "ask"
-    """What a replay does with a question that has no recorded verdict."""
+    budget: BudgetSettings = BudgetSettings()
+    on_unrecorded: Literal["ask", "fallback", "hold", "fail"] = "ask"
+    """What a replay does with a question that has no recorded verdict: ask the model, within the budget; ask it only if
+    it is an offline voter; take it for unanswered; or stop."""
 
 
 def parse_book(data: object) -> Book:
@@ -246,5 +296,30 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "consensus.agree", f"asks {book.consensus.agree} of {len(asked)} models to agree"
     if book.consensus.fallback and book.consensus.fallback not in asked:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
+    yield from _model_contradictions(book)
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
+
+
+def _model_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    for name, model in book.models.items():
+        if model.is_outside and not model.model_id:
+            yield f"models.{name}.model_id", f"is missing: what {model.kind} calls the model"
+        if model.guardrail and model.kind != "bedrock":
+            yield f"models.{name}.guardrail", "only Bedrock has guardrails"
+        if bool(model.guardrail) != bool(model.guardrail_version):
+            yield f"models.{name}.guardrail_version", "a guardrail is named by its id and its version"
+        yield from _below_zero(model, f"models.{name}")
+    for name, caps in book.budget.models.items():
+        if name not in book.models:
+            yield f"budget.models.{name}", "no such model is in `models`"
+        yield from _below_zero(caps, f"budget.models.{name}")
+    yield from _below_zero(book.budget, "budget")
+
+
+def _below_zero(section: Section, place: str) -> Iterator[tuple[str, str]]:
+    """Find the amounts of money that are below zero."""
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, Decimal) and value < 0:
+            yield f"{place}.{name}", "must not be below zero"

@@ -26,7 +26,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """-1 keeps for ever."""
     compacted: bool = False
     is_input: bool = False
-    """Merged into the journal by the sequencer. All else but `sentiment` is made from the journal."""
+    """Merged into the journal by the sequencer. All else but `sentiment` and `model-calls` is made from the journal."""
 
 
 TOPICS: tuple[Topic, ...] = (
@@ -139,6 +139,15 @@ TOPICS: tuple[Topic, ...] = (
         key="model",
         partitions=8,
         retention_days=30,
+    ),
+    Topic(
+        name="model-calls",
+        events=(verdicts.ModelCallStarted, verdicts.ModelCallEnded),
+        written_by="model gateway",
+        read_by="model gateway (what was spent), archiver",
+        key="book",
+        partitions=8,
+        retention_days=-1,
     ),
     Topic(
         name="signals",

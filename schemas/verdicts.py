@@ -1,4 +1,4 @@
-"""What models are asked, and what they answer."""
+"""What models are asked, what they answer, and what each call to one was and cost."""
 
 from __future__ import annotations
 
@@ -116,6 +116,13 @@ class VerdictGiven(Event, frozen=True, kw_only=True):
     risk_note: Note = ""
     prompt_sha256: Label = ""
     reply_sha256: Label = ""
+    parameters_sha256: Label = ""
+    """Of all that steers the model besides the prompt; with model and prompt, the key of a recorded answer. Empty of a
+    voter without a network."""
+    model_version: Label = ""
+    """What the provider says has answered."""
+    repeats: Label = ""
+    """Id of the recorded verdict that this one repeats, without a call."""
     prompt_tokens: Count = 0
     reply_tokens: Count = 0
     cost_usd: Amount = NOTHING
@@ -136,6 +143,50 @@ class VerdictFailed(Event, frozen=True, kw_only=True):
     reason: FailReason
     detail: Note = ""
     prompt_sha256: Label = ""
+    parameters_sha256: Label = ""
+    repeats: Label = ""
+    prompt_tokens: Count = 0
+    reply_tokens: Count = 0
+    cost_usd: Amount = NOTHING
+    latency_ms: Count = 0
+
+    def __post_init__(self) -> None:
+        """Leave a zero off the wire however it was made: msgspec goes by identity."""
+        if self.cost_usd is not NOTHING and not self.cost_usd:
+            msgspec.structs.force_setattr(self, "cost_usd", NOTHING)
+
+
+class ModelCallStarted(Event, frozen=True, kw_only=True):
+    """A model is about to be called: from here on it may cost as much as `worst_cost_usd`. `cause` is the request."""
+
+    model: Name
+    provider: Name
+    model_id: Name
+    """What the provider calls it."""
+    attempt: PositiveInt
+    """Of this request: 2 is the one retry of an answer that did not fit, or of a call that may safely be made again."""
+    prompt_sha256: Name
+    parameters_sha256: Name
+    sent_sha256: Name
+    """Of what was sent: the prompt as the model reads it."""
+    worst_cost_usd: Amount
+
+
+class ModelCallEnded(Event, frozen=True, kw_only=True):
+    """What came of a call. `cause` is its `ModelCallStarted`; one that has no end has cost its worst."""
+
+    model: Name
+    request: Name
+    """Id of the `VerdictRequested`."""
+    outcome: Literal["answered", "unparsable", "refused", "throttled", "timeout", "unavailable"]
+    detail: Note = ""
+    reply: Text = ""
+    """What the model said, as it said it, cut to the bounds of a text."""
+    reply_sha256: Label = ""
+    """Of the whole of it."""
+    model_version: Label = ""
+    prompt_tokens: Count = 0
+    reply_tokens: Count = 0
     cost_usd: Amount = NOTHING
     latency_ms: Count = 0
 

@@ -17,8 +17,8 @@ from typing import Literal
 
 from connectors.voters import Voter
 from replay.cassette import Verdict
-from replay.gateway import failed, given
-from schemas.base import NS_PER_MS
+from replay.gateway import answered, failed
+from schemas.base import NS_PER_MS, NS_PER_S
 from schemas.checks import check
 from schemas.errors import RefusedError
 from schemas.verdicts import VerdictRequested
@@ -129,7 +129,9 @@ class Asking:
     def _verdict(self, voter: Voter, request: VerdictRequested) -> Verdict:
         """Ask, and make whatever comes of it a verdict that every reader will take."""
         try:
-            verdict = given(request, voter.opinion(request), _latency_ms(request, self._clock()))
+            within_s = (request.deadline_at - self._clock()) / NS_PER_S
+            answer = voter.answer(request, within_s)
+            verdict = answered(request, answer, _latency_ms(request, self._clock()))
             check(verdict)
         except RefusedError as error:
             return failed(request, "unparsable", _latency_ms(request, self._clock()), str(error))

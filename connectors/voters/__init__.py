@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connectors.voters.lexicons import TEXTBLOB, VADER
-from connectors.voters.protocol import Opinion, Voter
+from connectors.voters.protocol import Answer, Failure, Opinion, Voter, computed
 from connectors.voters.trend import TREND
 from schemas.book import Book
 
-__all__ = ["VOTERS", "Opinion", "Voter", "offline_voters"]
+__all__ = ["VOTERS", "Answer", "Failure", "Opinion", "Voter", "computed", "offline_voters"]
 
 VOTERS: Mapping[str, Voter] = {"vader": VADER, "textblob": TEXTBLOB, "trend": TREND}
 """Kind of a model, as a book names it, to the voter behind it."""
 
 
 def offline_voters(book: Book) -> dict[str, Voter]:
-    """Give the voter behind each name in the book's `models`."""
-    return {name: VOTERS[model.kind] for name, model in book.models.items()}
+    """Give the voter behind each name in the book's `models` that needs no network."""
+    return {name: VOTERS[model.kind] for name, model in book.models.items() if not model.is_outside}

@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from math import fsum
 
-from connectors.voters.protocol import Opinion, abstention
+from connectors.voters.protocol import Answer, Opinion, abstention, computed
 from schemas.base import NS_PER_MIN
 from schemas.verdicts import Action, InstructionPart, TextPart, VerdictRequested
 
@@ -38,7 +38,10 @@ class LexiconVoter:
     certain: float
     """The mean at which confidence is 1."""
 
-    def opinion(self, request: VerdictRequested) -> Opinion:
+    def answer(self, request: VerdictRequested, within_s: float) -> Answer:
+        return computed(self._opinion(request))
+
+    def _opinion(self, request: VerdictRequested) -> Opinion:
         texts = [part for part in request.prompt if type(part) is TextPart]
         if not texts:
             return abstention("No text to read, so no opinion.")

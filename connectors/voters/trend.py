@@ -6,7 +6,7 @@ clear move against it since the last question vetoes it.
 
 from __future__ import annotations
 
-from connectors.voters.protocol import Opinion, abstention
+from connectors.voters.protocol import Answer, Opinion, abstention, computed
 from schemas.verdicts import Action, PricePart, VerdictRequested
 
 MIN_BARS = 50
@@ -26,7 +26,10 @@ HORIZON_MS = 4 * 3_600_000
 class TrendVoter:
     """Votes for the trend."""
 
-    def opinion(self, request: VerdictRequested) -> Opinion:
+    def answer(self, request: VerdictRequested, within_s: float) -> Answer:
+        return computed(self._opinion(request))
+
+    def _opinion(self, request: VerdictRequested) -> Opinion:
         prices = [part for part in request.prompt if type(part) is PricePart and part.instrument == request.instrument]
         if not prices:
             return abstention("No price of this instrument, so no opinion.")

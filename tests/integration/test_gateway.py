@@ -18,7 +18,7 @@ from typing import cast
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from connectors.voters import Opinion, Voter, offline_voters
+from connectors.voters import Answer, Opinion, Voter, computed, offline_voters
 from replay.cassette import RecordedVerdicts
 from replay.gateway import ReplayGateway
 from schemas.base import NS_PER_S, Event
@@ -38,7 +38,7 @@ PATIENCE_S = 60.0
 HOLD = Opinion(action="HOLD", confidence=0.5, reasoning="Wait.")
 CHILD = """
 import json, sys, threading, time
-from connectors.voters import Opinion
+from connectors.voters import Opinion, computed
 from streams.gateway import Gateway
 from streams.kafka import Kafka
 from tests.replay.test_gateway import book
@@ -46,9 +46,9 @@ from tests.replay.test_gateway import book
 told = json.loads(sys.argv[1])
 
 class Slow:
-    def opinion(self, request):
+    def answer(self, request, within_s):
         time.sleep(0.05 + hash(request.id) % 10 * 0.1)
-        return Opinion(action="HOLD", confidence=0.5, reasoning="Wait.")
+        return computed(Opinion(action="HOLD", confidence=0.5, reasoning="Wait."))
 
 kafka = Kafka(bootstrap=told["bootstrap"], namespace=told["namespace"])
 gateway = Gateway(kafka, [book()], worker=told["worker"], voters=lambda _: {"words": Slow(), "chart": Slow()})
@@ -57,14 +57,14 @@ gateway.run(threading.Event())
 
 
 class Hanging:
-    def opinion(self, _: VerdictRequested) -> Opinion:
+    def answer(self, _: VerdictRequested, within_s: float) -> Answer:
         threading.Event().wait()
         raise AssertionError
 
 
 class Quick:
-    def opinion(self, _: VerdictRequested) -> Opinion:
-        return HOLD
+    def answer(self, _: VerdictRequested, within_s: float) -> Answer:
+        return computed(HOLD)
 
 
 def requests(count: int, *, deadline_s: float = PATIENCE_S) -> list[VerdictRequested]:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import archive
-from connectors.voters import Opinion, Voter, offline_voters
+from connectors.voters import Answer, Opinion, Voter, computed, offline_voters
 from replay.cassette import RecordedVerdicts
 from replay.gateway import Coverage, ReplayGateway
 from schemas.base import NS_PER_MIN, NS_PER_MS, NS_PER_S, Event
@@ -331,9 +331,9 @@ def test_a_voter_that_answers_differently_each_time_is_tamed_by_its_record() -> 
         def __init__(self) -> None:
             self.calls = 0
 
-        def opinion(self, request: VerdictRequested) -> Opinion:
+        def answer(self, request: VerdictRequested, within_s: float) -> Answer:
             self.calls += 1
-            return Opinion(action="BUY", confidence=1 / self.calls, reasoning=f"Call {self.calls}.")
+            return computed(Opinion(action="BUY", confidence=1 / self.calls, reasoning=f"Call {self.calls}."))
 
     moody: Voter = Moody()
     asked = [request(number) for number in range(5)]

@@ -42,13 +42,17 @@ NUMBERS = {
     "size or zero": "QuoteTicked.bid_size QuoteTicked.ask_size BarClosed.volume OrderFilled.leaves_quantity",
     "notional": "ConfirmationRequested.notional",
     "amount": """
-        VerdictGiven.cost_usd VerdictFailed.cost_usd Clamp.before Clamp.after PositionChanged.average_price
+        VerdictGiven.cost_usd VerdictFailed.cost_usd ModelCallStarted.worst_cost_usd ModelCallEnded.cost_usd
+        Clamp.before Clamp.after PositionChanged.average_price
         EquityMarked.gross_exposure""",
     "above zero": """
-        BarClosed.interval_ns SentimentMeasured.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms""",
+        BarClosed.interval_ns SentimentMeasured.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms
+        ModelCallStarted.attempt""",
     "not negative": """
         TweetPosted.followers TweetPosted.retweets SentimentMeasured.tweets SentimentMeasured.news
         VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.latency_ms VerdictFailed.latency_ms
+        VerdictFailed.prompt_tokens VerdictFailed.reply_tokens ModelCallEnded.prompt_tokens ModelCallEnded.reply_tokens
+        ModelCallEnded.latency_ms
         ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility PricePart.atr PricePart.volatility
         PricePart.bars PricePart.text_count JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
@@ -110,10 +114,10 @@ GOOD_NUMBERS = {
 }
 LINES = {
     20_000: """
-        TweetPosted.text NewsPublished.text VerdictGiven.reasoning AlertRaised.text ProcessingFailed.error
+        TweetPosted.text NewsPublished.text VerdictGiven.reasoning ModelCallEnded.reply AlertRaised.text ProcessingFailed.error
         InstructionPart.text TextPart.text""",
     2_000: """
-        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail
+        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail ModelCallEnded.detail
         OrderRejected.reason OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason
         TradeDeclined.reason KillSwitchPulled.reason NewsFlagged.claim TradeProposed.reason TradeRejected.reason
         RecordRefused.reason""",
@@ -122,6 +126,9 @@ LINES = {
 NAME_CHARS = 512
 MAY_BE_EMPTY = """
     TweetPosted.author TweetPosted.url NewsPublished.source NewsPublished.text NewsPublished.url
+    VerdictGiven.parameters_sha256 VerdictGiven.model_version VerdictGiven.repeats VerdictFailed.parameters_sha256
+    VerdictFailed.repeats ModelCallEnded.detail ModelCallEnded.reply ModelCallEnded.reply_sha256
+    ModelCallEnded.model_version
     VerdictGiven.reasoning VerdictGiven.risk_note VerdictGiven.prompt_sha256 VerdictGiven.reply_sha256
     VerdictFailed.detail VerdictFailed.prompt_sha256 OrderAccepted.venue_order OrderRejected.reason
     OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason TradeDeclined.reason

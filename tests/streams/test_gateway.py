@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.voters import Opinion, Voter, offline_voters
+from connectors.voters import Answer, Opinion, Voter, computed, offline_voters
 from replay.cassette import RecordedVerdicts, Verdict
 from replay.gateway import ReplayGateway
 from schemas.base import NS_PER_MS, NS_PER_S
@@ -38,9 +38,9 @@ class Fake:
         self._do = do
         self.calls = 0
 
-    def opinion(self, asked: VerdictRequested) -> Opinion:
+    def answer(self, asked: VerdictRequested, within_s: float) -> Answer:
         self.calls += 1
-        return self._do(asked)
+        return computed(self._do(asked))
 
 
 class Scene:

@@ -1,0 +1,1 @@
+"""Models that a provider runs: asked over a network, paid for, recorded."""

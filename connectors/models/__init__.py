@@ -1,1 +1,1 @@
-"""Models that a provider runs: asked over a network, paid for, recorded."""
+"""Models that vote over a network: how a question is put to one, and how its answer is read."""

@@ -16,6 +16,8 @@ BINS = 10
 """Of equal width, by stated confidence; the last one holds 1."""
 EQUAL = 1000
 """What a vote weighs where all weigh the same."""
+WHOLE = 0
+"""Where sums begin that must be whole numbers."""
 
 
 def bin_of(confidence: float) -> int:
@@ -47,15 +49,15 @@ def weights_of(models: Sequence[str], known: Mapping[str, Accuracy], prior: int)
     thousandths leave over goes to the largest fractions, of equal ones to the model named first.
     """
     records = [known.get(model, NO_OUTCOMES) for model in models]
-    below = [2 * (sum(one.outcomes, start=0) + prior) for one in records]
+    below = [2 * (sum(one.outcomes, WHOLE) + prior) for one in records]
     common = 1
     for part in below:
         common *= part
-    shares = [(2 * sum(one.hits, start=0) + prior) * common // part for one, part in zip(records, below, strict=True)]
-    rest, total = (EQUAL - 1) * len(models), sum(shares, start=0)
+    shares = [(2 * sum(one.hits, WHOLE) + prior) * common // part for one, part in zip(records, below, strict=True)]
+    rest, total = (EQUAL - 1) * len(models), sum(shares, WHOLE)
     whole = [rest * share // total for share in shares]
     by_fraction = sorted(range(len(models)), key=lambda i: (-(rest * shares[i] % total), i))
-    for i in by_fraction[: rest - sum(whole, start=0)]:
+    for i in by_fraction[: rest - sum(whole, WHOLE)]:
         whole[i] += 1
     return {model: 1 + part for model, part in zip(models, whole, strict=True)}
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from agents.accuracy import EQUAL, NO_OUTCOMES, Accuracy, calibrated, weights_of
+from agents.accuracy import EQUAL, NO_OUTCOMES, WHOLE, Accuracy, calibrated, weights_of
 from agents.agent import NEVER, Agent, Handler, State
 from schemas.accounting import OutcomeMeasured
 from schemas.base import NS_PER_MIN, Event
@@ -208,7 +208,7 @@ class Consensus(Agent[ConsensusState]):
         needed = self.book.consensus.agree
         if not self._is_weighted:
             return len(models) >= needed
-        weight = sum([question.weights.get(model, 0) for model in models], start=0)
+        weight = sum([question.weights.get(model, 0) for model in models], WHOLE)
         return len(models) >= self._least and 2 * weight > (2 * needed - 1) * self._equal
 
     def _close(self, question_id: str, question: OpenQuestion) -> None:
@@ -270,7 +270,7 @@ class Consensus(Agent[ConsensusState]):
             instrument=question.instrument,
             question=question_id,
             action=action,
-            confidence=fsum([v.confidence * w for v, w in zip(agreeing, weights, strict=True)]) / sum(weights, start=0),
+            confidence=fsum([v.confidence * w for v, w in zip(agreeing, weights, strict=True)]) / sum(weights, WHOLE),
             agree=len(agreeing),
             of=len(question.models),
             votes=_all_votes(question),

@@ -58,7 +58,8 @@ NUMBERS = {
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
-        Vote.confidence QuestionScreened.confidence TradeProposed.conviction OutcomeMeasured.confidence SentimentMeasured.positive_share
+        Vote.confidence QuestionScreened.confidence TradeProposed.conviction OutcomeMeasured.confidence
+        SentimentMeasured.positive_share
         SentimentMeasured.negative_share""",
     "-1 to 1": "NewsVetted.sentiment SentimentMeasured.mean_score TextPart.sentiment PricePart.text_sentiment",
     "0 to 100": "PricePart.rsi",
@@ -114,10 +115,12 @@ GOOD_NUMBERS = {
 }
 LINES = {
     20_000: """
-        TweetPosted.text NewsPublished.text VerdictGiven.reasoning ModelCallEnded.reply AlertRaised.text ProcessingFailed.error
+        TweetPosted.text NewsPublished.text VerdictGiven.reasoning ModelCallEnded.reply AlertRaised.text
+        ProcessingFailed.error
         InstructionPart.text TextPart.text""",
     2_000: """
-        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail ModelCallEnded.detail
+        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail
+        ModelCallEnded.detail
         OrderRejected.reason OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason
         TradeDeclined.reason KillSwitchPulled.reason NewsFlagged.claim TradeProposed.reason TradeRejected.reason
         RecordRefused.reason""",

@@ -90,6 +90,66 @@ class Provider(Protocol):
         ...
 
 
+class Spoken(Record, frozen=True, kw_only=True):
+    """A service's answer, alike for all of them."""
+
+    texts: tuple[str, ...] = ()
+    """What was said beside the form."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Name and input of each tool that was called; in JSON mode, the content as the input of ours."""
+    refused: bool = False
+    """The model says so itself."""
+    stop: str = ""
+    model_version: str = ""
+    prompt_tokens: int = UNKNOWN
+    reply_tokens: int = UNKNOWN
+
+
+REFUSALS = frozenset({"refusal", "content_filter", "content_filtered", "guardrail_intervened"})
+"""Reasons to stop that are no answer, in the services' words."""
+CUTS = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
+
+
+def reply_of(spoken: Spoken) -> Reply:
+    """Take the one call of our tool for the answer. Raises CallError for whatever else was said."""
+    text = "\n".join([*spoken.texts, *(arguments for _, arguments in spoken.calls)])
+    outcome, detail = _objection(spoken)
+    if outcome is not None:
+        raise CallError(
+            outcome,
+            detail,
+            may_retry=outcome == "unparsable" and spoken.stop != "model_context_window_exceeded",
+            prompt_tokens=spoken.prompt_tokens,
+            reply_tokens=spoken.reply_tokens,
+            text=text,
+            model_version=spoken.model_version,
+        )
+    return Reply(
+        arguments=spoken.calls[0][1],
+        text=text,
+        model_version=spoken.model_version,
+        prompt_tokens=spoken.prompt_tokens,
+        reply_tokens=spoken.reply_tokens,
+        stop=spoken.stop,
+    )
+
+
+def _objection(spoken: Spoken) -> tuple[Outcome | None, str]:
+    """Say why an answer is none; nothing if it may be one."""
+    if spoken.refused or spoken.stop in REFUSALS:
+        return "refused", f"the model or its provider declines to answer{f' ({spoken.stop})' if spoken.stop else ''}"
+    if spoken.stop in CUTS:
+        return "unparsable", "The answer was cut off because it was too long: be shorter."
+    if not spoken.calls:
+        said = "in prose, which is not read" if "".join(spoken.texts).strip() else "nothing"
+        return "unparsable", f"You answered {said}: fill in the form `{TOOL}`, once."
+    if len(spoken.calls) > 1:
+        return "unparsable", f"You called {len(spoken.calls)} tools: call `{TOOL}` once and nothing else."
+    if spoken.calls[0][0] != TOOL:
+        return "unparsable", f"You called another tool: call `{TOOL}`."
+    return None, ""
+
+
 def corrected(rendered: Rendered, correction: str) -> Rendered:
     """Give what a model reads when it is asked again: the same question, and what was wrong with its answer."""
     if not correction:

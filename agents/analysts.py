@@ -91,6 +91,9 @@ class Analysts(Agent[AnalystsState]):
         """Time from one boundary of the cadence to the next."""
         self._deadline = book.analysts.deadline_s * NS_PER_S
         self._strict = book.text.defences == "strict"
+        screen = book.analysts.screen
+        self._asks = (screen,) if screen else book.analysts.models
+        self._answer_within = book.analysts.screen_deadline_s * NS_PER_S if screen else self._deadline
         self._instruction = InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version])
         self._instruction_line = instruction_line(book)
         self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
@@ -165,7 +168,7 @@ class Analysts(Agent[AnalystsState]):
         return ()
 
     def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> list[Event]:
-        """Put one question about one instrument to every model."""
+        """Put one question about one instrument to every model, or to the one that is asked before them."""
         analysts = self.book.analysts
         instrument = self._features.instruments[index]
         price = self._price_part(index, cause.observed_at)
@@ -185,10 +188,10 @@ class Analysts(Agent[AnalystsState]):
             prompt=prompt,
             prompt_version=analysts.prompt_version,
             prompt_sha256=prompt_sha256,
-            deadline_at=cause.observed_at + self._deadline,
+            deadline_at=cause.observed_at + self._answer_within,
             trigger=trigger,
         )
-        return [self.signed(replace(draft, model=model), cause) for model in analysts.models]
+        return [self.signed(replace(draft, model=model), cause) for model in self._asks]
 
     def texts_until(self) -> int:
         """Give the time up to which a question may show a text that was heard by now."""

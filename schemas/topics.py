@@ -159,6 +159,7 @@ TOPICS: tuple[Topic, ...] = (
             decisions.NewsFlagged,
             decisions.ConsensusReached,
             decisions.ConsensusFailed,
+            decisions.QuestionScreened,
             decisions.RegimeAssessed,
         ),
         written_by="desk",

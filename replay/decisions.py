@@ -19,6 +19,8 @@ from schemas.control import (
     BookResumed,
     KillSwitchPulled,
     RulesChanged,
+    TextAccepted,
+    TextRejected,
     TradeConfirmed,
     TradeDeclined,
 )
@@ -41,7 +43,26 @@ LISTED = 100
 """Longest list that is kept, of each kind; the first ones."""
 
 Answer = VerdictGiven | VerdictFailed
-Command = BookPaused | BookResumed | TradeConfirmed | TradeDeclined | KillSwitchPulled | RulesChanged
+COMMANDS = (
+    BookPaused,
+    BookResumed,
+    TradeConfirmed,
+    TradeDeclined,
+    TextAccepted,
+    TextRejected,
+    KillSwitchPulled,
+    RulesChanged,
+)
+Command = (
+    BookPaused
+    | BookResumed
+    | TradeConfirmed
+    | TradeDeclined
+    | TextAccepted
+    | TextRejected
+    | KillSwitchPulled
+    | RulesChanged
+)
 SignalEvent = NewsVetted | NewsDiscarded | NewsFlagged | ConsensusReached | ConsensusFailed
 Ruling = TradeApproved | TradeRejected | BreakerTripped | BreakerReset | ConfirmationRequested
 Alert = AlertRaised | ProcessingFailed
@@ -220,9 +241,7 @@ def read_alerts(run: RunDir) -> list[Alert]:
 def read_commands(run: RunDir) -> list[Command]:
     """Give the operators' first commands."""
     kept: list[Command] = []
-    commands: Iterator[Command] = run.events(
-        JOURNAL, BookPaused, BookResumed, TradeConfirmed, TradeDeclined, KillSwitchPulled, RulesChanged
-    )
+    commands: Iterator[Command] = run.events(JOURNAL, *COMMANDS)
     for command in commands:
         _keep(kept, command)
     return kept

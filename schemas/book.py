@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 
 from schemas.decisions import Mode
 from schemas.errors import BookError
+from schemas.fields import MAX_TEXT_CHARS
+from schemas.prompts import digest_of, wrong_with
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -73,6 +75,28 @@ class TextSettings(Section, frozen=True, kw_only=True):
     dedupe_hours: Count = 24
 
 
+class Prompt(Section, frozen=True, kw_only=True):
+    """How a question is put, carried by the book that puts it: a run is rebuilt without the file that it came from."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    version: Count
+    """A changed text is a new version."""
+    shows: Annotated[tuple[Literal["price", "texts"], ...], Meta(min_length=1)] = ("price", "texts")
+    """Parts of a question that a model reads; texts that are not shown are not in the question either."""
+    text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+    """The instruction, and after a line `---` the question; see `schemas.prompts`."""
+
+    @property
+    def digest(self) -> str:
+        """Tell this text from any other."""
+        return digest_of(self.shows, self.text)
+
+    @property
+    def id(self) -> str:
+        """Give what a verdict names its prompt by."""
+        return f"{self.name}@{self.version}#{self.digest}"
+
+
 class AnalystSettings(Section, frozen=True, kw_only=True):
     """When models are asked, and which."""
 
@@ -84,6 +108,9 @@ class AnalystSettings(Section, frozen=True, kw_only=True):
     news_cooldown_s: Count = 60
     deadline_s: Count = 30
     prompt_version: Literal["v1"] = "v1"
+    """The built-in prompt."""
+    prompt: Prompt | None = None
+    """In its place; a book's file names a file, relative to itself, or a prompt that comes with Quorum."""
 
 
 class ConsensusSettings(Section, frozen=True, kw_only=True):
@@ -297,6 +324,10 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
     if book.consensus.fallback and book.consensus.fallback not in asked:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
     yield from _model_contradictions(book)
+    prompt = book.analysts.prompt
+    if prompt is not None:
+        for wrong in wrong_with(prompt.shows, prompt.text):
+            yield "analysts.prompt", f"prompt {prompt.name}@{prompt.version} {wrong}"
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
 

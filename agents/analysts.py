@@ -95,6 +95,9 @@ class Analysts(Agent[AnalystsState]):
         self.every = book.analysts.every_min * NS_PER_MIN
         """Time from one boundary of the cadence to the next."""
         self._deadline = book.analysts.deadline_s * NS_PER_S
+        screen = book.analysts.screen
+        self._asks = (screen,) if screen else book.analysts.models
+        self._answer_within = book.analysts.screen_deadline_s * NS_PER_S if screen else self._deadline
         self._instruction = instruction_of(book)
         self._instruction_line = instruction_line(book)
         prompt = book.analysts.prompt
@@ -162,8 +165,7 @@ class Analysts(Agent[AnalystsState]):
                 yield from self._ask(event, index, "news")
 
     def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> list[Event]:
-        """Put one question about one instrument to every model."""
-        analysts = self.book.analysts
+        """Put one question about one instrument to every model, or to the one that is asked before them."""
         instrument = self._features.instruments[index]
         price = self._price_part(index, cause.observed_at)
         self.state.asked_at[index], self.state.asked_price[index] = price.observed_at, price.close
@@ -182,10 +184,10 @@ class Analysts(Agent[AnalystsState]):
             prompt=prompt,
             prompt_version=self._prompt_version,
             prompt_sha256=prompt_sha256,
-            deadline_at=cause.observed_at + self._deadline,
+            deadline_at=cause.observed_at + self._answer_within,
             trigger=trigger,
         )
-        return [self.signed(replace(draft, model=model), cause) for model in analysts.models]
+        return [self.signed(replace(draft, model=model), cause) for model in self._asks]
 
     def texts_until(self) -> int:
         """Give the time up to which a question may show a text that was heard by now."""

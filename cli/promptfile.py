@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from schemas.book import Prompt
 from schemas.errors import BookError
+from schemas.prompts import Prompt
 
 SHIPPED = Path(__file__).parent / "prompts"
 DRAFT = "draft"

@@ -184,17 +184,23 @@ def load_sheet(run: Place, book: Book, recorded: RecordedVerdicts) -> Sheet | No
     """Read the questions of a run's folder for a replay of `book`; `recorded` are the run's verdicts.
 
     None where there are none, or where the run's book has other instruments, asks otherwise, or counts votes
-    otherwise: then every question is put. A line that cannot be read is a question that is put.
+    otherwise, and where a vote goes by outcomes or follows a screen: then every question is put. A line that cannot
+    be read is a question that is put.
     """
     if isinstance(run, str):  # a bucket holds an archive, and an archive no questions
         return None
     path = run / "log" / f"{REQUESTS}.jsonl"
-    if not path.is_file() or not book.analysts.models or not _alike(run, book):
+    if not path.is_file() or not _can_fold(book) or not _alike(run, book):
         return None
     with collector_paused():
         reader = _Reader(book, recorded, _votes(run))
         read = map(reader.read, _requests(path, book.analysts.models[0]))
         return Sheet(book, [one for one in read if one is not None])
+
+
+def _can_fold(book: Book) -> bool:
+    """Tell whether a vote follows from its question alone: not if outcomes weigh in, or if not all are always asked."""
+    return bool(book.analysts.models) and not book.analysts.screen and not book.consensus.learns
 
 
 def _alike(run: Path, book: Book) -> bool:
@@ -232,6 +238,7 @@ class _Reader:
         self._book, self._recorded, self._votes = book, recorded, votes
         self._index = {instrument.id: k for k, instrument in enumerate(book.instruments)}
         self._models = list(book.analysts.models)
+        self._alerts = book.consensus.disagreement_alert_min is not None
         self._instruction = instruction_line(book)
         self._deadline = book.analysts.deadline_s * NS_PER_S
 
@@ -264,7 +271,7 @@ class _Reader:
         bias, strong = KEEP, 0
         if isinstance(vote, ConsensusReached):
             bias, strong = bias_of(vote, self._book)
-        elif vote.reason == "no_quorum":
+        elif vote.reason == "no_quorum" or (vote.reason == "disagreement" and self._alerts):
             return refused
         last_at = max(verdict.observed_at for verdict in verdicts)
         ask = Ask(at, k, price.observed_at, *cited, bias, strong, vote.observed_at, last_at)

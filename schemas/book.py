@@ -13,10 +13,10 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.accounting import VOTE_NAME
 from schemas.decisions import Mode
 from schemas.errors import BookError
-from schemas.fields import MAX_TEXT_CHARS
-from schemas.prompts import digest_of, wrong_with
+from schemas.prompts import Prompt
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -75,28 +75,6 @@ class TextSettings(Section, frozen=True, kw_only=True):
     dedupe_hours: Count = 24
 
 
-class Prompt(Section, frozen=True, kw_only=True):
-    """How a question is put, carried by the book that puts it: a run is rebuilt without the file that it came from."""
-
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    version: Count
-    """A changed text is a new version."""
-    shows: Annotated[tuple[Literal["price", "texts"], ...], Meta(min_length=1)] = ("price", "texts")
-    """Parts of a question that a model reads; texts that are not shown are not in the question either."""
-    text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
-    """The instruction, and after a line `---` the question; see `schemas.prompts`."""
-
-    @property
-    def digest(self) -> str:
-        """Tell this text from any other."""
-        return digest_of(self.shows, self.text)
-
-    @property
-    def id(self) -> str:
-        """Give what a verdict names its prompt by."""
-        return f"{self.name}@{self.version}#{self.digest}"
-
-
 class AnalystSettings(Section, frozen=True, kw_only=True):
     """When models are asked, and which."""
 
@@ -111,6 +89,13 @@ class AnalystSettings(Section, frozen=True, kw_only=True):
     """The built-in prompt."""
     prompt: Prompt | None = None
     """In its place; a book's file names a file, relative to itself, or a prompt that comes with Quorum."""
+    screen: str = ""
+    """Name from `models` of a cheap model that is asked first; the others are asked unless it sees nothing to do. Empty
+    asks all at once."""
+    screen_confidence: Share = 0.6
+    """A screen that holds at least this confidently, or abstains, ends the question."""
+    screen_deadline_s: Count = 10
+    """Of `deadline_s`: a screen that is silent for so long is not waited for."""
 
 
 class ConsensusSettings(Section, frozen=True, kw_only=True):
@@ -121,6 +106,20 @@ class ConsensusSettings(Section, frozen=True, kw_only=True):
     """The model whose vote counts alone where too few others take a side in time; empty holds."""
     min_confidence: Share = 0.0
     """A verdict below this counts as HOLD."""
+    weights: Literal["equal", "accuracy"] = "equal"
+    """Whether every model has one vote, or each a vote that weighs by how often it was right in this book so far."""
+    calibrate: bool = False
+    """Takes a model's confidence for how often it was right when it was so confident, instead of what it says."""
+    prior_outcomes: Count = 20
+    """What is measured of a model is shrunk by so many outcomes that tell nothing: the larger, the longer a model must
+    have been right to weigh more."""
+    disagreement_alert_min: Count | None = None
+    """Alerts where a vote fails by disagreement, at most once in so many minutes on an instrument; null does not."""
+
+    @property
+    def learns(self) -> bool:
+        """Tell a vote that goes by measured outcomes."""
+        return self.weights == "accuracy" or self.calibrate
 
 
 class StrategySettings(Section, frozen=True, kw_only=True):
@@ -323,16 +322,35 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "consensus.agree", f"asks {book.consensus.agree} of {len(asked)} models to agree"
     if book.consensus.fallback and book.consensus.fallback not in asked:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
+    yield from _screen_contradictions(book)
     yield from _model_contradictions(book)
-    prompt = book.analysts.prompt
-    if prompt is not None:
-        for wrong in wrong_with(prompt.shows, prompt.text):
-            yield "analysts.prompt", f"prompt {prompt.name}@{prompt.version} {wrong}"
+    for wrong in book.analysts.prompt.wrong() if book.analysts.prompt else ():
+        yield "analysts.prompt", wrong
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
 
 
+def _screen_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    settings, screen = book.analysts, book.analysts.screen
+    if not screen:
+        return
+    if screen not in book.models:
+        known = ", ".join(sorted(book.models)) or "none"
+        yield "analysts.screen", f"model {screen!r} is not in `models`, which holds {known}"
+    if not set(settings.models) - {screen}:
+        yield "analysts.screen", "there is nobody to ask after it; name other models in `analysts.models`"
+    if screen in settings.models and book.consensus.agree == 1:
+        yield (
+            "analysts.screen",
+            f"{screen!r} would decide alone; take it out of analysts.models, or let 2 agree",
+        )
+    if settings.screen_deadline_s >= settings.deadline_s:
+        yield "analysts.screen_deadline_s", "must be shorter than deadline_s, which it is a part of"
+
+
 def _model_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    if VOTE_NAME in book.models:
+        yield f"models.{VOTE_NAME}", "is what outcomes call the vote as a whole; give the model another name"
     for name, model in book.models.items():
         if model.is_outside and not model.model_id:
             yield f"models.{name}.model_id", f"is missing: what {model.kind} calls the model"

@@ -20,6 +20,7 @@ from schemas.fields import (
     NonNegativeFloat,
     Note,
     Notional,
+    PositiveInt,
     Price,
     Score,
     Share,
@@ -69,6 +70,8 @@ class Vote(Record, frozen=True, kw_only=True):
     verdict: Label
     """Id of the `VerdictGiven` or `VerdictFailed`; empty where none came before the deadline."""
     failure: Label = ""
+    weight: PositiveInt | None = None
+    """In thousandths of an equal vote; none where every vote weighs the same."""
 
 
 class ConsensusReached(Event, frozen=True, kw_only=True):
@@ -78,7 +81,7 @@ class ConsensusReached(Event, frozen=True, kw_only=True):
     question: Name
     action: Action
     confidence: Share
-    """Mean confidence of the models that agree."""
+    """Mean confidence of the models that agree, each by its vote's weight."""
     agree: Count
     of: Count
     votes: Annotated[tuple[Vote, ...], FEW]
@@ -97,6 +100,19 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
     reason: Literal["disagreement", "no_quorum", "abstained"]
     """No quorum: too few models gave a usable answer in time. Abstained: all answered, too few took a side."""
     votes: Annotated[tuple[Vote, ...], FEW]
+
+
+class QuestionScreened(Event, frozen=True, kw_only=True):
+    """A cheap model saw nothing to do, so the others were not asked: no vote, and no signal. `cause` is its verdict."""
+
+    instrument: Name
+    question: Name
+    model: Name
+    """The screen: it held, or abstained."""
+    confidence: Share
+    """0 where it abstained."""
+    spared: Annotated[tuple[Name, ...], FEW]
+    """The models that were not asked."""
 
 
 class RegimeAssessed(Event, frozen=True, kw_only=True):

@@ -10,9 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from schemas.fields import UNPRINTABLE_IN_TEXT
+from msgspec import Meta, Struct
+
+from schemas.fields import MAX_TEXT_CHARS, UNPRINTABLE_IN_TEXT
 
 SEPARATOR = "---"
 """The line between the instruction and the question."""
@@ -42,6 +44,32 @@ DIGEST_CHARS = 12
 SLOT = re.compile(r"\{\{ *([^{}:]*?) *(?:: *([^{}]*?) *)?\}\}")
 _BRACES = re.compile(r"\{\{|\}\}")
 _UNPRINTABLE = re.compile(UNPRINTABLE_IN_TEXT)
+
+
+class Prompt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a question is put, carried by the book that puts it: a run is rebuilt without the file that it came from."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    version: Annotated[int, Meta(ge=1)]
+    """A changed text is a new version."""
+    shows: Annotated[tuple[Literal["price", "texts"], ...], Meta(min_length=1)] = ("price", "texts")
+    """Parts of a question that a model reads; texts that are not shown are not in the question either."""
+    text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+    """The instruction, and after a line `---` the question."""
+
+    @property
+    def digest(self) -> str:
+        """Tell this text from any other."""
+        return digest_of(self.shows, self.text)
+
+    @property
+    def id(self) -> str:
+        """Give what a verdict names its prompt by."""
+        return f"{self.name}@{self.version}#{self.digest}"
+
+    def wrong(self) -> Iterator[str]:
+        """Find what is wrong with its text."""
+        return (f"prompt {self.name}@{self.version} {wrong}" for wrong in wrong_with(self.shows, self.text))
 
 
 class Slot(NamedTuple):

@@ -157,6 +157,7 @@ TOPICS: tuple[Topic, ...] = (
             decisions.NewsFlagged,
             decisions.ConsensusReached,
             decisions.ConsensusFailed,
+            decisions.QuestionScreened,
             decisions.RegimeAssessed,
         ),
         written_by="desk",

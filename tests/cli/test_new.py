@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cli import new
 from cli.books import load_book
-from schemas.book import Book, Prompt, Section
+from schemas.book import Book, Section
 from schemas.decisions import Mode
 from schemas.errors import BookError
 
@@ -41,7 +41,7 @@ def settings_of(kind: type[Section]) -> set[str]:
     for field in msgspec.structs.fields(kind):
         names.add(field.name)
         for inner in (field.type, *get_args(field.type)):
-            if isinstance(inner, type) and issubclass(inner, Section) and inner is not Prompt:  # which is a file
+            if isinstance(inner, type) and issubclass(inner, Section):
                 names |= settings_of(inner)
     return names
 

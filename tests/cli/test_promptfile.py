@@ -10,9 +10,10 @@ import yaml
 
 from cli.books import load_book
 from cli.promptfile import SHIPPED
-from schemas.book import Book, Prompt
+from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import BookError
+from schemas.prompts import Prompt
 from tests.cli.commands import EXAMPLES
 
 TEXT = "Vote.\n---\n{{close}}\n{{texts}}"

@@ -47,7 +47,7 @@ NUMBERS = {
         EquityMarked.gross_exposure""",
     "above zero": """
         BarClosed.interval_ns SentimentMeasured.interval_ns VerdictGiven.horizon_ms OutcomeMeasured.horizon_ms
-        ModelCallStarted.attempt""",
+        ModelCallStarted.attempt Vote.weight""",
     "not negative": """
         TweetPosted.followers TweetPosted.retweets SentimentMeasured.tweets SentimentMeasured.news
         VerdictGiven.prompt_tokens VerdictGiven.reply_tokens VerdictGiven.latency_ms VerdictFailed.latency_ms
@@ -58,7 +58,7 @@ NUMBERS = {
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
-        Vote.confidence TradeProposed.conviction OutcomeMeasured.confidence SentimentMeasured.positive_share
+        Vote.confidence QuestionScreened.confidence TradeProposed.conviction OutcomeMeasured.confidence SentimentMeasured.positive_share
         SentimentMeasured.negative_share""",
     "-1 to 1": "NewsVetted.sentiment SentimentMeasured.mean_score TextPart.sentiment PricePart.text_sentiment",
     "0 to 100": "PricePart.rsi",

@@ -21,7 +21,7 @@ from schemas.base import NS_PER_MS, NS_PER_S
 from schemas.checks import check
 from schemas.codec import decode, encode
 from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
-from streams import asking
+from streams import asking, limits
 from streams.asking import Asking
 from streams.gateway import Places
 from tests.replay.test_gateway import book, request
@@ -121,16 +121,16 @@ def test_a_model_that_hangs_fails_at_the_deadline_and_holds_up_nobody() -> None:
 def test_a_model_that_hangs_does_not_keep_its_places() -> None:
     stuck, free = blocked()
     scene = Scene(stuck)
-    many = 3 * asking.CONCURRENT_CALLS
+    many = 3 * limits.CONCURRENT_CALLS
     for number in range(many):
         scene.asking.ask(request(0, id=f"r{number}", deadline_at=scene.now + (number + 1) * NS_PER_S))
-    _await(lambda: stuck.calls == asking.CONCURRENT_CALLS)
-    scene.now += asking.CONCURRENT_CALLS * NS_PER_S
-    failures = scene.answers(asking.CONCURRENT_CALLS)
-    assert {verdict.cause for verdict in failures} == {f"r{number}" for number in range(asking.CONCURRENT_CALLS)}
-    _await(lambda: stuck.calls == 2 * asking.CONCURRENT_CALLS)
+    _await(lambda: stuck.calls == limits.CONCURRENT_CALLS)
+    scene.now += limits.CONCURRENT_CALLS * NS_PER_S
+    failures = scene.answers(limits.CONCURRENT_CALLS)
+    assert {verdict.cause for verdict in failures} == {f"r{number}" for number in range(limits.CONCURRENT_CALLS)}
+    _await(lambda: stuck.calls == 2 * limits.CONCURRENT_CALLS)
     free.set()
-    assert {type(verdict) for verdict in scene.answers(many - asking.CONCURRENT_CALLS)} == {VerdictGiven}
+    assert {type(verdict) for verdict in scene.answers(many - limits.CONCURRENT_CALLS)} == {VerdictGiven}
 
 
 def test_a_model_of_which_too_many_calls_hang_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

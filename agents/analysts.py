@@ -37,9 +37,15 @@ INSTRUCTIONS = {
 """Prompt version to instruction. A changed text is a new version."""
 
 
+def instruction_of(book: Book) -> InstructionPart:
+    """Give the instruction that a book's questions begin with: of a prompt of its own, with the question's slots."""
+    analysts = book.analysts
+    return InstructionPart(text=analysts.prompt.text if analysts.prompt else INSTRUCTIONS[analysts.prompt_version])
+
+
 def instruction_line(book: Book) -> bytes:
-    """Encode the instruction that a book's questions begin with."""
-    return encode(InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version]))
+    """Encode that instruction."""
+    return encode(instruction_of(book))
 
 
 def digest_of(instruction: bytes, parts: Iterable[PromptPart]) -> str:
@@ -94,8 +100,11 @@ class Analysts(Agent[AnalystsState]):
         screen = book.analysts.screen
         self._asks = (screen,) if screen else book.analysts.models
         self._answer_within = book.analysts.screen_deadline_s * NS_PER_S if screen else self._deadline
-        self._instruction = InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version])
+        self._instruction = instruction_of(book)
         self._instruction_line = instruction_line(book)
+        prompt = book.analysts.prompt
+        self._prompt_version = prompt.id if prompt else book.analysts.prompt_version
+        self._max_texts = 0 if prompt and "texts" not in prompt.shows else book.text.max_texts
         self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
@@ -169,7 +178,6 @@ class Analysts(Agent[AnalystsState]):
 
     def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> list[Event]:
         """Put one question about one instrument to every model, or to the one that is asked before them."""
-        analysts = self.book.analysts
         instrument = self._features.instruments[index]
         price = self._price_part(index, cause.observed_at)
         self.state.asked_at[index], self.state.asked_price[index] = price.observed_at, price.close
@@ -186,7 +194,7 @@ class Analysts(Agent[AnalystsState]):
             instrument=instrument,
             model="",
             prompt=prompt,
-            prompt_version=analysts.prompt_version,
+            prompt_version=self._prompt_version,
             prompt_sha256=prompt_sha256,
             deadline_at=cause.observed_at + self._answer_within,
             trigger=trigger,
@@ -204,7 +212,7 @@ class Analysts(Agent[AnalystsState]):
         oldest = now - self.book.text.window_min * NS_PER_MIN
         parts: list[TextPart] = []
         for t in reversed(self.state.texts):
-            if len(parts) == self.book.text.max_texts:
+            if len(parts) == self._max_texts:
                 break
             if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument):
                 parts.append(

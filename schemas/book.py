@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from schemas.accounting import VOTE_NAME
 from schemas.decisions import Mode
 from schemas.errors import BookError
+from schemas.prompts import Prompt
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -102,6 +103,9 @@ class AnalystSettings(Section, frozen=True, kw_only=True):
     news_cooldown_s: Count = 60
     deadline_s: Count = 30
     prompt_version: Literal["v1"] = "v1"
+    """The built-in prompt."""
+    prompt: Prompt | None = None
+    """In its place; a book's file names a file, relative to itself, or a prompt that comes with Quorum."""
     screen: str = ""
     """Name from `models` of a cheap model that is asked first; the others are asked unless it sees nothing to do. Empty
     asks all at once."""
@@ -341,6 +345,8 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
     yield from _screen_contradictions(book)
     yield from _model_contradictions(book)
+    for wrong in book.analysts.prompt.wrong() if book.analysts.prompt else ():
+        yield "analysts.prompt", wrong
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
 

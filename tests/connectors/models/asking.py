@@ -106,7 +106,7 @@ class Desk:
     def __init__(self, settings: ModelSettings, provider: Provider | None = None, **budget: Any) -> None:
         self.told: list[ModelCallStarted | ModelCallEnded] = []
         self.purse = BudgetPurse(BudgetSettings(**budget))
-        self.mind = Mind("m", settings, provider or provider_of(settings, 3.0), self.purse, self._tell, time.time_ns)
+        self.mind = Mind("m", settings, provider or provider_of(settings, 20.0), self.purse, self._tell, time.time_ns)
 
     def _tell(self, event: ModelCallStarted | ModelCallEnded) -> None:
         check(event)

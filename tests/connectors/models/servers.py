@@ -109,7 +109,7 @@ class _Handler(socketserver.StreamRequestHandler):
         if says.closed:
             return
         if says.silent:
-            self.server.over.wait(20)
+            self.server.over.wait(60)
             return
         head = [f"HTTP/1.1 {says.status} Said", f"Content-Length: {len(says.body)}", "Connection: close"]
         head += [f"{name}: {value}" for name, value in says.headers.items()]

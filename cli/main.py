@@ -19,6 +19,7 @@ from cli import (
     lake,
     letters,
     live,
+    models,
     new,
     replay,
     schema,
@@ -53,6 +54,7 @@ schema.register(app)
 sql.register(app)
 live.register(app)
 status.register(app)
+models.register(app)
 control.register(app)
 letters.register(app)
 conformance.register(app)

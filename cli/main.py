@@ -20,6 +20,7 @@ from cli import (
     letters,
     live,
     new,
+    record,
     replay,
     schema,
     sql,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+record.register(app)
 sweep.register(app)
 importing.register(app)
 backfill.register(app)

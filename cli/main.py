@@ -21,6 +21,7 @@ from cli import (
     live,
     models,
     new,
+    record,
     replay,
     schema,
     sql,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+record.register(app)
 sweep.register(app)
 importing.register(app)
 backfill.register(app)

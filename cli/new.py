@@ -56,6 +56,7 @@ analysts:
   news_cooldown_s: 60  # but not more often than this
   deadline_s: 30  # a later answer does not count
   prompt_version: v1  # wording of the question
+  prompt: null  # a file in its place, or one that comes with Quorum: headlines, numbers
 
 consensus:
   agree: 2  # of the models asked; fewer is no signal

@@ -20,6 +20,8 @@ from schemas.control import (
     BookResumed,
     KillSwitchPulled,
     RulesChanged,
+    TextAccepted,
+    TextRejected,
     TradeConfirmed,
     TradeDeclined,
 )
@@ -46,7 +48,26 @@ CENTIMICRO_USD = Decimal("1E-8")
 """To which an estimate of money is rounded."""
 
 Answer = VerdictGiven | VerdictFailed
-Command = BookPaused | BookResumed | TradeConfirmed | TradeDeclined | KillSwitchPulled | RulesChanged
+COMMANDS = (
+    BookPaused,
+    BookResumed,
+    TradeConfirmed,
+    TradeDeclined,
+    TextAccepted,
+    TextRejected,
+    KillSwitchPulled,
+    RulesChanged,
+)
+Command = (
+    BookPaused
+    | BookResumed
+    | TradeConfirmed
+    | TradeDeclined
+    | TextAccepted
+    | TextRejected
+    | KillSwitchPulled
+    | RulesChanged
+)
 SignalEvent = NewsVetted | NewsDiscarded | NewsFlagged | ConsensusReached | ConsensusFailed | QuestionScreened
 Ruling = TradeApproved | TradeRejected | BreakerTripped | BreakerReset | ConfirmationRequested
 Alert = AlertRaised | ProcessingFailed
@@ -254,9 +275,7 @@ def read_alerts(run: RunDir) -> list[Alert]:
 def read_commands(run: RunDir) -> list[Command]:
     """Give the operators' first commands."""
     kept: list[Command] = []
-    commands: Iterator[Command] = run.events(
-        JOURNAL, BookPaused, BookResumed, TradeConfirmed, TradeDeclined, KillSwitchPulled, RulesChanged
-    )
+    commands: Iterator[Command] = run.events(JOURNAL, *COMMANDS)
     for command in commands:
         _keep(kept, command)
     return kept

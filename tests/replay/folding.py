@@ -83,7 +83,7 @@ def replayed(
             running = engine.run(frames[number:], inputs[engine.inputs_pulled :])
     assert next(running, None) is None
     saved.append(engine.checkpoint())
-    gateway.count_folded(folded + engine.folded)
+    gateway.count_folded(folded + engine.folded, engine.folded_cost_usd)
     return Came(log.lines, saved, engine.seq, gateway.coverage, folded + engine.folded)
 
 

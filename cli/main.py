@@ -11,6 +11,7 @@ import typer
 from cli import (
     backfill,
     building,
+    calibration,
     conformance,
     control,
     data,
@@ -61,6 +62,12 @@ control.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
+models = typer.Typer(
+    name="models", help="Look after the models that vote.", no_args_is_help=True, rich_markup_mode=None
+)
+models.callback()(lambda: None)
+calibration.register(models)
+app.add_typer(models)
 building.register()
 
 

@@ -25,6 +25,7 @@ from cli import (
     sql,
     status,
     sweep,
+    why,
 )
 from schemas.errors import KafkaError, QuorumError
 
@@ -45,6 +46,7 @@ app = typer.Typer(
 demo.register(app)
 replay.register(app)
 sweep.register(app)
+why.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)

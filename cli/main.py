@@ -28,6 +28,7 @@ from cli import (
     sql,
     status,
     sweep,
+    why,
 )
 from schemas.errors import KafkaError, QuorumError
 
@@ -49,6 +50,7 @@ demo.register(app)
 replay.register(app)
 record.register(app)
 sweep.register(app)
+why.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)

@@ -60,16 +60,11 @@ sql.register(app)
 live.register(app)
 status.register(app)
 models.register(app)
+calibration.register(models.commands)
 control.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
-models = typer.Typer(
-    name="models", help="Look after the models that vote.", no_args_is_help=True, rich_markup_mode=None
-)
-models.callback()(lambda: None)
-calibration.register(models)
-app.add_typer(models)
 building.register()
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka import KafkaError as ClientError
+from msgspec.structs import replace
 
 from connectors.lake.chains import Partition, partitions_of, read_partition, segment_of
 from connectors.lake.kept import Kept, content_sha256
@@ -160,7 +161,8 @@ def kept(message: Message) -> Kept:
 def _same(record: Kept, other: Kept) -> bool:
     if _restorable(record):
         return record == other
-    return record._replace(timestamp_ms=0, timestamp_type=0) == other._replace(timestamp_ms=0, timestamp_type=0)
+    unstamped = {"timestamp_ms": 0, "timestamp_type": 0}
+    return replace(record, **unstamped) == replace(other, **unstamped)
 
 
 def _restorable(record: Kept) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 
 from connectors.archive import EVENTS
 from connectors.lake.columns import envelope
@@ -50,7 +51,7 @@ def files(partition: int, first: int, records: Sequence[Kept]) -> Iterator[DataF
         for entry in entries or ():
             books.setdefault(entry.event.book, []).append(entry)
         counts.append(len(entries or ()))
-        bare.append(record if entries is None else record._replace(value=b""))
+        bare.append(record if entries is None else replace(record, value=b""))
     table = as_they_are(partition, bare).append_column("entries", pa.array(counts, pa.int32()))
     yield from by_stamp(f"raw/{TOPIC}", name_of(RECORDS, partition, first), table)
     for book, found in books.items():

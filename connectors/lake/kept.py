@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from hashlib import sha256
 from itertools import islice
 from struct import Struct
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,8 +18,11 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(KeptHeaders).decode
 
 
-class Kept(NamedTuple):
-    """All that a consumer is told of a record besides its topic and partition."""
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """All that a consumer is told of a record besides its topic and partition.
+
+    The collector does not follow it: an archiver holds a million of them, and would be gone through each time.
+    """
 
     offset: int
     timestamp_ms: int
@@ -48,12 +50,13 @@ def content_sha256(records: Iterable[Kept]) -> str:
     rest = iter(records)
     while some := list(islice(rest, _DIGESTED_AT_ONCE)):
         parts: list[bytes] = []
-        for offset, timestamp_ms, timestamp_type, key, headers, value in some:
-            head = packed(headers)
+        for record in some:
+            key, value = record.key, record.value
+            head = packed(record.headers)
             key_size = -1 if key is None else len(key)
             value_size = -1 if value is None else len(value)
             parts += (
-                frame(offset, timestamp_ms, timestamp_type, key_size, len(head), value_size),
+                frame(record.offset, record.timestamp_ms, record.timestamp_type, key_size, len(head), value_size),
                 key or b"",
                 head,
                 value or b"",

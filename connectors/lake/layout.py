@@ -97,7 +97,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES` that say where records stood, and what of them is null."""
-    keys, values = [record[3] for record in records], [record[5] for record in records]
+    keys, values = [record.key for record in records], [record.value for record in records]
     nulls = [0] * len(records)
     if None in keys or None in values:
         nulls = [
@@ -105,9 +105,9 @@ def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
         ]
     return {
         "partition": [partition] * len(records),
-        "offset": [record[0] for record in records],
-        "timestamp_ms": [record[1] for record in records],
-        "timestamp_type": [record[2] for record in records],
+        "offset": [record.offset for record in records],
+        "timestamp_ms": [record.timestamp_ms for record in records],
+        "timestamp_type": [record.timestamp_type for record in records],
         "nulls": nulls,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, reduce
-from operator import and_, itemgetter, or_
+from operator import and_, attrgetter, or_
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -85,7 +85,7 @@ def records_of(store: Store, manifest: Manifest, moved: Mapping[str, str] | None
         found = journal.records(tables)
     else:
         found = [record for kind, table in tables for record in _kept(kind, table)]
-    return iter(sorted(found, key=itemgetter(0)))
+    return iter(sorted(found, key=attrgetter("offset")))
 
 
 def _tables(store: Store, manifest: Manifest, moved: Mapping[str, str]) -> list[tuple[str, pa.Table]]:
@@ -223,10 +223,11 @@ def _places(
 ) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES`. Key and headers of an event that its columns do not give back are spelt out."""
     keys, headers, values = [], [], []
-    for (_, _, _, key, given, value), event, same in zip(records, events, exact, strict=True):
+    for record, event, same in zip(records, events, exact, strict=True):
+        key, given = record.key, record.headers
         keys.append(None if same and key == key_of(event) else key)
         headers.append(None if same and given and given == _headers(event) else packed(given))
-        values.append(None if same else value)
+        values.append(None if same else record.value)
     return stood(partition, records) | {"record_key": keys, "headers": headers, "value": values}
 
 

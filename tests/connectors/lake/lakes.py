@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from connectors.lake.kept import KeptHeaders
 from connectors.lake.manifests import Chain
 from connectors.lake.records import Kept
@@ -62,7 +64,7 @@ def segments(topic: str, count: int, rows: int = 10) -> list[tuple[int, int, lis
             records = [frame(offset, offset) for offset in offsets]
         else:
             records = [kept(offset, tick(offset) if topic == "ticks" else pause(offset)) for offset in offsets]
-            records[2] = records[2]._replace(value=b"no event")
+            records[2] = replace(records[2], value=b"no event")
         found.append((first, first + rows, records))
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from connectors.lake.records import Kept
 from schemas.base import NS_PER_S, Event
@@ -154,7 +155,7 @@ def _placed(found: Sequence[Kept], gaps: Sequence[int]) -> list[Kept]:
     offset, placed = 100, []
     for record, gap in zip(found, gaps, strict=False):
         offset += gap
-        placed.append(record._replace(offset=offset))
+        placed.append(replace(record, offset=offset))
         offset += 1
     return placed
 

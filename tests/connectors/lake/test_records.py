@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from connectors.lake.manifests import Chain
 from connectors.lake.records import Kept, content_sha256, files_of, records_of
@@ -86,7 +87,7 @@ def test_each_part_of_a_record_is_digested(parts: list[str]) -> None:
         "headers": (("a", None),),
         "value": None,
     }
-    other = record._replace(**{part: changed[part] for part in parts})
+    other = replace(record, **{part: changed[part] for part in parts})
     assert content_sha256([record]) != content_sha256([other])
 
 
@@ -119,8 +120,8 @@ def test_one_odd_record_makes_no_other_odd(tmp_path: Path) -> None:
         for n in range(5_000)
     ]
     found = [Kept(n, 1, 1, key_of(event), (), encode(event)) for n, event in enumerate(events)]
-    found[17] = found[17]._replace(value=b"no event")
-    found[4_500] = found[4_500]._replace(value=(found[4_500].value or b"") + b" ")
+    found[17] = replace(found[17], value=b"no event")
+    found[4_500] = replace(found[4_500], value=(found[4_500].value or b"") + b" ")
     store = store_in(tmp_path)
     manifest = Chain(store, "ticks", 0).commit(0, 5_000, found)
     assert [(file.name.rpartition("/")[2].split("-")[0], file.rows) for file in manifest.files] == [

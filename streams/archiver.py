@@ -35,7 +35,7 @@ HELD_BYTES = 768 << 20
 """Of records in memory, all partitions together, as far as `Lane` knows; above it segments are cut early."""
 THREADS = 4
 """Segments under way at a time: while one waits for the store another is encoded."""
-BATCH = 5_000
+BATCH = 250
 POLL_S = 0.1
 SHOW_S = 1.0
 GROUP = "archiver"

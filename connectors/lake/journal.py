@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from connectors.archive import EVENTS
 from connectors.lake.columns import envelope
-from connectors.lake.kept import Kept, unpacked
+from connectors.lake.kept import Kept
 from connectors.lake.layout import PLACES, DataFile, as_they_are, by_hour, by_stamp, name_of, rows_of, table_of
 from schemas.base import Event
 from schemas.codec import decode_own
@@ -76,7 +76,7 @@ def records(tables: Sequence[tuple[str, pa.Table]]) -> list[Kept]:
                 offset, timestamp_ms, timestamp_type, _, key, headers, value = row
                 if count:
                     value = b"\n".join(line for _, line in sorted(lines.get(offset, [])))
-                found.append(Kept(offset, timestamp_ms, timestamp_type, key, unpacked(headers or b""), value))
+                found.append(Kept(offset, timestamp_ms, timestamp_type, key, headers or b"", value))
     return found
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.archive import NS_PER_HOUR, encoded
-from connectors.lake.kept import Kept, packed
+from connectors.lake.kept import Kept
 from schemas.base import NS_PER_MS
 from schemas.checks import EARLIEST_NS, LATEST_NS
 
@@ -116,7 +116,7 @@ def as_they_are(partition: int, records: Sequence[Kept]) -> pa.Table:
     """Lay records out of which nothing is known."""
     columns = stood(partition, records) | {
         "record_key": [record.key for record in records],
-        "headers": [packed(record.headers) for record in records],
+        "headers": [record.headers for record in records],
         "value": [record.value for record in records],
     }
     return table_of(columns, PLACES)

@@ -19,7 +19,7 @@ PLACE = ("ticks", 3)
 
 
 def records(offsets: Sequence[int], size: int = 1) -> list[Kept]:
-    return [Kept(offset, 1_000 + offset, 1, b"k", (), b"x" * size) for offset in offsets]
+    return [Kept(offset, 1_000 + offset, 1, b"k", b"", b"x" * size) for offset in offsets]
 
 
 def lane(held: Sequence[Kept], now: float = 0.0) -> Lane:

@@ -39,9 +39,9 @@ def packed(headers: Headers) -> bytes:
     return _pack(headers) if headers else b""
 
 
-def unpacked(data: bytes) -> list[tuple[str, bytes | None]]:
+def unpacked(data: bytes) -> Headers:
     """Read what `packed` wrote."""
-    return _unpack(data) if data else []
+    return [*_unpack(data)] if data else []
 
 
 def content_sha256(records: Iterable[Kept]) -> str:

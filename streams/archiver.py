@@ -31,11 +31,13 @@ from streams.restore import kept
 
 EVERY_S = 60.0
 """How long a record waits at most for its segment to fill."""
-HELD_BYTES = 768 << 20
+HELD_BYTES = 512 << 20
 """Of records in memory, all partitions together, as far as `Lane` knows; above it segments are cut early."""
 THREADS = 4
 """Segments under way at a time: while one waits for the store another is encoded."""
 BATCH = 250
+"""Messages taken at once. The collector runs after 700 objects that it follows, as messages are and what is held of
+them is not, and then goes over the lists of all that is held: so few at once keep it from running."""
 POLL_S = 0.1
 SHOW_S = 1.0
 GROUP = "archiver"

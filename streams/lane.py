@@ -20,8 +20,8 @@ from schemas.errors import StoreError
 SEGMENT_ROWS = 131_072
 SEGMENT_BYTES = 32 << 20
 """Of values."""
-RECORD_BYTES = 700
-"""What a record takes in memory beside its value."""
+RECORD_BYTES = 450
+"""What a record of a tick takes in memory beside its value."""
 
 
 class Position(NamedTuple):

@@ -115,7 +115,7 @@ class Desk:
         assert decode(encode(event)) == event
         self.told.append(event)
 
-    def ask(self, within_s: float = 5.0) -> Answer:
+    def ask(self, within_s: float = 30.0) -> Answer:
         """Ask, and hold to what is true of every answer: what it costs is what was paid and told."""
         self.told.clear()
         before = self.purse.spent()

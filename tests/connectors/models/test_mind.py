@@ -49,7 +49,7 @@ class Stub:
         return act if isinstance(act, Reply) else act()
 
 
-def ask(*script: Act, within_s: float = 5.0, **budget: Any) -> tuple[Answer, Desk, Stub]:
+def ask(*script: Act, within_s: float = 30.0, **budget: Any) -> tuple[Answer, Desk, Stub]:
     stub = Stub(*script)
     desk = Desk(SETTINGS, stub, **budget)
     return desk.ask(within_s), desk, stub

@@ -11,6 +11,7 @@ import typer
 from cli import (
     backfill,
     building,
+    calibration,
     conformance,
     control,
     data,
@@ -21,11 +22,13 @@ from cli import (
     live,
     models,
     new,
+    record,
     replay,
     schema,
     sql,
     status,
     sweep,
+    why,
 )
 from schemas.errors import KafkaError, QuorumError
 
@@ -45,7 +48,9 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+record.register(app)
 sweep.register(app)
+why.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)
@@ -55,6 +60,7 @@ sql.register(app)
 live.register(app)
 status.register(app)
 models.register(app)
+calibration.register(models.commands)
 control.register(app)
 letters.register(app)
 conformance.register(app)

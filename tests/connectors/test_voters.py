@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.voters import VOTERS, Opinion, offline_voters
+from connectors.voters.finance.model import finance_score
 from connectors.voters.lexicons import QUOTE_CHARS, steady, textblob_score, vader_score
 from connectors.voters.trend import STOP_ATRS
 from schemas.base import NS_PER_MIN, NS_PER_S
@@ -21,8 +22,12 @@ from schemas.verdicts import InstructionPart, PricePart, PromptPart, TextPart, V
 NOW = 1_700_000_000 * NS_PER_S
 GOOD = "Regulator approves the fund; a wonderful win for holders"
 BAD = "Exchange robbed: horrible losses, a terrible day for holders"
+RISE = "Operating profit rose to EUR 13.1 mn from EUR 8.7 mn"
+FALL = "Shares plunge as the bank cuts its outlook"
 FLAT = "The weekly mining report was published"
-KINDS = ("vader", "textblob", "trend")
+KINDS = ("vader", "textblob", "finance", "trend")
+READERS = {"vader": (GOOD, BAD), "textblob": (GOOD, BAD), "finance": (RISE, FALL)}
+"""Kind of a voter that reads texts to one that it likes and one that it does not."""
 
 
 def text(body: str, age_min: float = 0.0, source: str = "wire") -> TextPart:
@@ -73,9 +78,11 @@ def vote(kind: str, *parts: PromptPart) -> Opinion:
     return said
 
 
-@pytest.mark.parametrize("kind", ["vader", "textblob"])
-@pytest.mark.parametrize(("body", "action"), [(GOOD, "BUY"), (BAD, "SELL"), (FLAT, "HOLD")])
-def test_a_text_of_clear_tone_moves_a_lexicon_voter(kind: str, body: str, action: str) -> None:
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("action", ["BUY", "SELL", "HOLD"])
+def test_a_text_of_clear_tone_moves_a_lexicon_voter(kind: str, action: str) -> None:
+    good, bad = READERS[kind]
+    body = {"BUY": good, "SELL": bad, "HOLD": FLAT}[action]
     opinion = vote(kind, price(), text(body, source="the-wire"))
     assert opinion.action == action
     assert 0.0 < opinion.confidence <= 1.0
@@ -84,19 +91,20 @@ def test_a_text_of_clear_tone_moves_a_lexicon_voter(kind: str, body: str, action
     assert (opinion.horizon_ms is None) == (action == "HOLD")
 
 
-@pytest.mark.parametrize("kind", ["vader", "textblob"])
+@pytest.mark.parametrize("kind", READERS)
 def test_the_newest_text_counts_most(kind: str) -> None:
-    assert vote(kind, text(GOOD, 0), text(BAD, 55)).action == "BUY"
-    assert vote(kind, text(BAD, 0), text(GOOD, 55)).action == "SELL"
+    good, bad = READERS[kind]
+    assert vote(kind, text(good, 0), text(bad, 55)).action == "BUY"
+    assert vote(kind, text(bad, 0), text(good, 55)).action == "SELL"
 
 
-@pytest.mark.parametrize("kind", ["vader", "textblob"])
+@pytest.mark.parametrize("kind", READERS)
 def test_a_lone_old_text_still_counts_whole(kind: str) -> None:
     old, new = vote(kind, text(BAD, 55)), vote(kind, text(BAD, 0))
     assert (old.action, old.confidence) == (new.action, new.confidence)
 
 
-@pytest.mark.parametrize("kind", ["vader", "textblob"])
+@pytest.mark.parametrize("kind", READERS)
 def test_the_strongest_text_is_named_and_cut_short(kind: str) -> None:
     long = f"{BAD}\n\t{'and so it goes on ' * 50}"
     opinion = vote(kind, text(FLAT, source="dull"), text(long, source="loud"))
@@ -176,6 +184,7 @@ def test_any_prompt_gets_a_sane_answer_and_the_same_one_again(
     first = vote(kind, price(ema_fast=fast, atr=atr, rsi=rsi), *parts)
     vader_score.cache_clear()
     textblob_score.cache_clear()
+    finance_score.cache_clear()
     assert encode(vote(kind, price(ema_fast=fast, atr=atr, rsi=rsi), *parts)) == encode(first)
     assert 0.0 <= first.confidence <= 1.0
     assert first.reasoning.endswith(".")
@@ -208,7 +217,7 @@ def test_importing_the_voters_loads_no_lexicon_and_voting_needs_no_network() -> 
         "heavy = {'vaderSentiment', 'textblob', 'nltk', 'requests'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
         "from tests.connectors.test_voters import GOOD, KINDS, text, vote\n"
-        "assert [vote(k, text(GOOD)).action for k in KINDS] == ['BUY', 'BUY', 'HOLD']\n"
+        "assert [vote(k, text(GOOD)).action for k in KINDS] == ['BUY', 'BUY', 'BUY', 'HOLD']\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,146 @@
+"""Learns the weights of the `finance` voter from the training split of the headlines in `benchmarks/labelled.py`.
+
+A multinomial logistic regression with an L2 penalty, solved by L-BFGS (Liu and Nocedal 1989) far beyond the precision
+at which the weights are kept, so that every machine writes the same file. Run it from the repository's root:
+`python -m benchmarks.train_finance`; it writes `connectors/voters/finance/weights.tsv`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.labelled import CLASSES, Labelled, headlines, is_held_out
+from connectors.voters.finance import model
+from connectors.voters.finance.features import features
+
+LEAST_TEXTS = 3
+"""Words and pairs in fewer texts are left out."""
+PENALTY = 4.0
+SIGN_SCALE = 4.0
+"""How much more freely the signs (`=good~up`) may weigh than single words: they carry over to other kinds of text."""
+SLOPE = 1e-6
+"""Solved where no partial derivative is larger."""
+MEMORY = 12
+LIMIT = 3000
+HEADER = """\
+#! Learnt by `python -m benchmarks.train_finance` from the training split of twitter-financial-news-sentiment (MIT).
+#! A feature, its weight for bullish, and for bearish, each beside neutral, in units of 1/64; see model.py.
+"""
+
+Vector = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Design(NamedTuple):
+    """The features of texts: entry i says that text `rows[i]` has feature `columns[i]`, at `values[i]`."""
+
+    names: list[str]
+    rows: Ints
+    columns: Ints
+    values: Vector
+    is_label: Vector
+    """float64[texts, 3], in the order of `CLASSES`."""
+
+
+def design(texts: Sequence[Labelled]) -> Design:
+    """Find the features that are worth a weight, and which texts have them."""
+    found = [features(each.text) for each in texts]
+    counts = Counter(feature for each in found for feature in each)
+    names = sorted(name for name, count in counts.items() if count >= LEAST_TEXTS)
+    number = {name: i for i, name in enumerate(names)}
+    entries = [(row, number[name]) for row, each in enumerate(found) for name in each if name in number]
+    rows, columns = np.array(entries, np.int64).T
+    scale = np.array([SIGN_SCALE if name.startswith("=") else 1.0 for name in names])
+    is_label = np.array([[float(each.label == of) for of in CLASSES] for each in texts])
+    return Design(names, rows, columns, scale[columns], is_label)
+
+
+def objective(of: Design) -> Callable[[Vector], tuple[float, Vector]]:
+    """Give the penalised negative log-likelihood and its gradient; three weights a feature, and three biases last."""
+    texts, width = len(of.is_label), len(of.names)
+
+    def at(x: Vector) -> tuple[float, Vector]:
+        weights, bias = x[:-3].reshape(3, width), x[-3:]
+        logits = np.stack([np.bincount(of.rows, of.values * side[of.columns], texts) for side in weights], 1) + bias
+        logits -= logits.max(1, keepdims=True)
+        odds = np.exp(logits)
+        shares = odds / odds.sum(1, keepdims=True)
+        loss = 0.5 * PENALTY * (weights * weights).sum() - np.log((shares * of.is_label).sum(1)).sum()
+        off = shares - of.is_label
+        slopes = [np.bincount(of.columns, of.values * side[of.rows], width) for side in off.T]
+        return float(loss), np.concatenate([*(np.stack(slopes) + PENALTY * weights), off.sum(0)])
+
+    return at
+
+
+def minimised(at: Callable[[Vector], tuple[float, Vector]], x: Vector) -> Vector:
+    """Find the minimum of a convex function, from `x` on."""
+    past: deque[tuple[Vector, Vector, float]] = deque(maxlen=MEMORY)
+    loss, slope = at(x)
+    for _ in range(LIMIT):
+        if np.abs(slope).max() <= SLOPE:
+            return x
+        way = _direction(slope, past)
+        length = 1.0 if past else 1.0 / float(np.abs(slope).sum())
+        next_loss, next_slope = at(x - length * way)
+        while next_loss > loss - 1e-4 * length * (slope * way).sum() + 1e-9 * abs(loss) * (length < 1e-3):  # noqa: PLR2004
+            length /= 2.0
+            next_loss, next_slope = at(x - length * way)
+        moved, turned = -length * way, next_slope - slope
+        past.append((moved, turned, float((moved * turned).sum())))
+        x, loss, slope = x + moved, next_loss, next_slope
+    raise SystemExit(f"no minimum after {LIMIT} steps; the steepest slope is {np.abs(slope).max():.1e}")
+
+
+def _direction(slope: Vector, past: Sequence[tuple[Vector, Vector, float]]) -> Vector:
+    """Give the slope times the inverse of the curvature that the last steps have shown."""
+    way = slope.copy()
+    shares = []
+    for moved, turned, curve in reversed(past):
+        shares.append((moved * way).sum() / curve)
+        way -= shares[-1] * turned
+    if past:
+        _, turned, curve = past[-1]
+        way *= curve / (turned * turned).sum()
+    for (moved, turned, curve), share in zip(past, reversed(shares), strict=True):
+        way += (share - (turned * way).sum() / curve) * moved
+    return way
+
+
+def learnt(texts: Sequence[Labelled]) -> dict[str, tuple[int, int]]:
+    """Give the weights of the features for bullish and for bearish, in units of the model."""
+    of = design(texts)
+    x = minimised(objective(of), np.zeros(3 * len(of.names) + 3))
+    scale = np.array([SIGN_SCALE if name.startswith("=") else 1.0 for name in of.names])
+    weights = np.column_stack([x[:-3].reshape(3, -1) * scale, x[-3:]]) * model.UNIT
+    sides = np.rint(weights[[0, 2]] - weights[1]).astype(int)
+    names = [*of.names, model.BIAS]
+    return {name: (up, down) for name, up, down in zip(names, *sides.tolist(), strict=True) if up or down}
+
+
+def written(weights: dict[str, tuple[int, int]]) -> str:
+    """Give the file of weights."""
+    return HEADER + "".join(f"{name}\t{up}\t{down}\n" for name, (up, down) in sorted(weights.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Learn, and write the file."""
+    parser = argparse.ArgumentParser(description="Learn the weights of the finance voter.")
+    default = Path(model.__file__).with_name(model.WEIGHTS)
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE", help="the file of weights")
+    arguments = parser.parse_args(argv)
+    texts = [each for each in headlines() if not is_held_out(each.text)]
+    weights = learnt(texts)
+    arguments.out.write_text(written(weights), encoding="utf-8")
+    print(f"{len(texts):,} headlines, {len(weights):,} weights, {arguments.out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

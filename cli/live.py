@@ -15,6 +15,7 @@ from schemas.errors import QuorumError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from schemas.book import Book
     from streams.archiver import Archiver
     from streams.health import Health
     from streams.kafka import Kafka
@@ -157,6 +158,8 @@ def _run(
     from streams.shutdown import stop_on_signal
 
     books = [load_book(path) for path in paths]
+    if "gateway" in roles:
+        _check_models(books)
     kafka = kafka_from()
     alone = beside if isinstance(beside, str) else "archiver"
     shown = name or ("live" if len(roles) > 1 else roles[0] if roles else alone)
@@ -172,6 +175,15 @@ def _run(
         stopping = stack.enter_context(stop_on_signal())
         stack.enter_context(serve(health, port, host))
         Worker(kafka, books, roles, health, name=name, start=start, others=others).run(stopping)
+
+
+def _check_models(books: list[Book]) -> None:
+    """Raise BookError where an outside model lacks its key or its price: the gateway would be started in vain."""
+    from connectors.models import minds
+    from connectors.models.purse import BudgetPurse
+
+    for book in books:
+        minds(book, BudgetPurse(book.budget), lambda _: None, lambda: 0)
 
 
 def _processor(

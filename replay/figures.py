@@ -85,6 +85,7 @@ def reliability_figure(measured: Mapping[str, Calibration]) -> dict[str, Any]:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
+                "cliponaxis": False,
                 "name": escape(name),
                 "x": [one.mean_confidence for one in bins],
                 "y": [one.hit_rate for one in bins],

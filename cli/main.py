@@ -21,6 +21,7 @@ from cli import (
     live,
     new,
     replay,
+    review,
     schema,
     sql,
     status,
@@ -54,6 +55,7 @@ sql.register(app)
 live.register(app)
 status.register(app)
 control.register(app)
+review.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)

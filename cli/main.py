@@ -24,6 +24,7 @@ from cli import (
     new,
     record,
     replay,
+    review,
     schema,
     sql,
     status,
@@ -62,6 +63,7 @@ status.register(app)
 models.register(app)
 calibration.register(models.commands)
 control.register(app)
+review.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)

@@ -14,6 +14,7 @@ from cli import (
     conformance,
     control,
     data,
+    dataset,
     demo,
     importing,
     lake,
@@ -47,6 +48,7 @@ demo.register(app)
 replay.register(app)
 sweep.register(app)
 why.register(app)
+dataset.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)

@@ -15,6 +15,7 @@ from cli import (
     conformance,
     control,
     data,
+    dataset,
     demo,
     importing,
     lake,
@@ -52,6 +53,7 @@ replay.register(app)
 record.register(app)
 sweep.register(app)
 why.register(app)
+dataset.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)

@@ -54,7 +54,8 @@ def main() -> None:
             create_topics(kafka)
             records, moments = kill_at_random(kafka, lake, folder / "log", rng, given.kills, proxy)
             spoiled = Counter(request.fault for request in proxy.requests)
-            segments = sum(len(manifests_of(open_store(lake), *place)) for place in PLACES)
+            store = open_store(lake)
+            segments = sum(len(manifests_of(store, *place)) for place in PLACES)
     finally:
         shutil.rmtree(folder)
     sound = spoiled.pop("", 0)

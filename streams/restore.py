@@ -203,12 +203,13 @@ class _Writer:
 
     def __init__(self, kafka: Kafka, topic: str, partition: int, at: int) -> None:
         self._kafka, self._topic, self._partition = kafka, topic, partition
+        self._name = kafka.name(topic)
         self._settings = {"delivery_report_only_error": True, "on_delivery": self._met}
         self._settings |= {"compression_type": "lz4"} if topic in COMPRESSED else {"linger_ms": 20}
         self._plain = Producer(kafka.producer(queue_buffering_max_messages=1_000_000) | self._named())
         self._marking: Producer | None = None
         self._ends = Consumer(kafka.consumer("restore"))
-        self._place = TopicPartition(kafka.name(topic), partition)
+        self._place = TopicPartition(self._name, partition)
         self._errors: list[ClientError] = []
         self._held: Kept | None = None
         """The newest record. It is sent when it is known whether a mark follows it."""
@@ -260,12 +261,12 @@ class _Writer:
             producer.commit_transaction(TIMEOUT_S)
             self._await(held.offset + 2)
         elif self.at == 0:
-            self._plain.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
+            self._plain.produce(self._name, key=HOLE_KEY, partition=self._partition)
             self._flush(self._plain)
             self.trimmed = 1
         else:
             raise KafkaError(
-                f"{self._kafka.name(self._topic)}/{self._partition}: a restore was cut off at offset {self.at:,}, "
+                f"{self._name}/{self._partition}: a restore was cut off at offset {self.at:,}, "
                 "where it cannot go on; delete the topic and restore it anew"
             )
 
@@ -278,7 +279,7 @@ class _Writer:
             some = hole if hole <= HOLE_OFFSETS + 1 else HOLE_OFFSETS  # never one alone is left
             producer.begin_transaction()
             for _ in range(some - 1):
-                producer.produce(self._kafka.name(self._topic), key=HOLE_KEY, partition=self._partition)
+                producer.produce(self._name, key=HOLE_KEY, partition=self._partition)
             self._flush(producer)
             producer.abort_transaction(TIMEOUT_S)
             hole, at = hole - some, at + some
@@ -289,7 +290,7 @@ class _Writer:
         while True:
             try:
                 producer.produce(
-                    self._kafka.name(self._topic),
+                    self._name,
                     partition=self._partition,
                     key=record.key,
                     value=record.value,
@@ -323,7 +324,7 @@ class _Writer:
         if self._errors:
             raise KafkaException(self._errors[0])
         if left:
-            raise KafkaError(f"{self._kafka.name(self._topic)}/{self._partition}: {left:,} records were not taken")
+            raise KafkaError(f"{self._name}/{self._partition}: {left:,} records were not taken")
 
     def _await(self, offset: int) -> None:
         """Wait until the partition ends at `offset`. Raises KafkaError where it comes to end elsewhere."""
@@ -334,6 +335,6 @@ class _Writer:
             if end == offset:
                 return
             if end > offset or time.monotonic() > until:
-                name = f"{self._kafka.name(self._topic)}/{self._partition}"
+                name = f"{self._name}/{self._partition}"
                 raise KafkaError(f"{name} ends at {end:,}, not at {offset:,}: another program writes there; stop it")
             time.sleep(POLL_S)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from connectors.archive import SCHEMAS, TEXT_KINDS
+from connectors.lake.layout import values_of
 from schemas.base import NS_PER_S, Event, market_id
 from schemas.codec import decode
 from schemas.market import BarClosed, QuoteTicked, TradeTicked
@@ -179,7 +180,7 @@ def _fields(events: Sequence[Event], names: str) -> dict[str, Sequence[Any]]:
 
 
 def _lists(table: pa.Table, names: str) -> list[list[Any]]:
-    return [table[name].to_pylist() for name in names.split()]
+    return [values_of(table[name]) for name in names.split()]
 
 
 _TEXTS: dict[str, type[Event]] = {"tweets": TweetPosted, "news": NewsPublished}

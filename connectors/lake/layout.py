@@ -124,4 +124,19 @@ def as_they_are(partition: int, records: Sequence[Kept]) -> pa.Table:
 
 def rows_of(table: pa.Table) -> Iterator[tuple[int, int, int, int, bytes | None, bytes | None, bytes | None]]:
     """Give each row's columns of `PLACES`, without the partition."""
-    return zip(*(table[name].to_pylist() for name in PLACES.names[1:]), strict=True)
+    return zip(*(values_of(table[name]) for name in PLACES.names[1:]), strict=True)
+
+
+def values_of(column: pa.ChunkedArray) -> list[Any]:
+    """Give a column as Python's own values. `to_pylist` makes a scalar of each first, which takes most of a reading."""
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_dictionary(column.type) and not column.null_count:
+        array = column.combine_chunks()
+        names = array.dictionary.to_pylist()
+        return [names[place] for place in array.indices.to_numpy().tolist()]
+    if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        found: list[Any] = column.to_numpy().tolist()
+        return found
+    values: list[Any] = column.to_pylist()
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from schemas.errors import RefusedError
 from schemas.market import TradeTicked
 from schemas.topics import TOPIC_OF
 from schemas.wire import key_of
-from tests.connectors.lake.lakes import ours
+from tests.connectors.lake.lakes import kept, ours, tick
 from tests.connectors.lake.odd import START_NS, records
 
 TOPICS = ("ticks", "bars", "tweets", "news", "control", "journal")
@@ -94,6 +95,11 @@ def test_each_part_of_a_record_is_digested(parts: list[str]) -> None:
 
 def test_the_digest_tells_where_a_part_ends() -> None:
     assert content_sha256([Kept(1, 2, 1, b"ab", b"", b"c")]) != content_sha256([Kept(1, 2, 1, b"a", b"", b"bc")])
+
+
+def test_the_collector_follows_nothing_of_a_record() -> None:
+    record = kept(0, tick(0))
+    assert not any(map(gc.is_tracked, (record, record.key, record.headers, record.value)))
 
 
 def test_a_clean_tick_stores_nothing_twice(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ commands = typer.Typer(name="models", no_args_is_help=True, rich_markup_mode=Non
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    app.add_typer(commands, help="Look at a book's models, and try them.")
+    app.add_typer(commands, help="Look at a book's models, try them, and see how far they can be trusted.")
 
 
 @commands.command("list")

@@ -26,6 +26,7 @@ MAX_ANSWER_BYTES = 200_000
 MAX_REASON_CHARS = 300
 OPTIONAL = ("size_hint", "stop_price", "target_price", "horizon_ms")
 """Fields that may be null."""
+_BOUNDS = ("minimum", "maximum", "maxItems")
 
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -38,7 +39,7 @@ ANSWER_SCHEMA: dict[str, Any] = {
             "type": "array",
             "items": {"type": "string"},
             "maxItems": MAX_ITEMS,
-            "description": f"What decided it: a few short phrases, each at most {MAX_NOTE_CHARS} characters.",
+            "description": f"What decided it: up to {MAX_ITEMS} phrases, each at most {MAX_NOTE_CHARS} characters.",
         },
         "risk_note": {
             "type": "string",
@@ -72,7 +73,7 @@ ANSWER_SCHEMA: dict[str, Any] = {
     "required": ["reasoning", "action", "confidence"],
     "additionalProperties": False,
 }
-"""The form, in the JSON Schema that every provider takes; what has no bounds here has them in its description.
+"""The form of the tool, in JSON Schema; each bound stands in a description too.
 
 The reasons stand first, so that a model that writes from the front has thought before it votes. A field that is not
 required may be left out, and so may a number be null.
@@ -84,9 +85,14 @@ class UnfitError(ValueError):
 
 
 def strict_schema() -> dict[str, Any]:
-    """Give the form for services that demand every field: where there is nothing to say, a number may be null there."""
+    """Give the form in the part of JSON Schema that every service takes which holds to one as it writes.
+
+    There every field is demanded, so that a number may be null where there is nothing to say, and no bounds are known:
+    they stand in the descriptions, and are held to here.
+    """
     fields = {
-        name: {**field, "type": [field["type"], "null"]} if name in OPTIONAL else field
+        name: {key: value for key, value in field.items() if key not in _BOUNDS}
+        | ({"type": [field["type"], "null"]} if name in OPTIONAL else {})
         for name, field in ANSWER_SCHEMA["properties"].items()
     }
     return {**ANSWER_SCHEMA, "properties": fields, "required": list(fields)}

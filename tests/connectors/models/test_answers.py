@@ -130,13 +130,21 @@ def test_any_bytes_are_an_answer_or_unfit(text: bytes | str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("schema", [ANSWER_SCHEMA, strict_schema()], ids=["tool", "strict"])
-def test_the_form_says_of_numbers_and_words_what_is_held_to(schema: dict[str, Any]) -> None:
+_TYPES: tuple[dict[str, Any], ...] = ({"action": "LONG"}, {"confidence": "0.7"}, {"horizon_ms": 0.5}, {"order": "now"})
+_BOUNDS: tuple[dict[str, Any], ...] = ({"confidence": 1.7}, {"size_hint": -1}, {"horizon_ms": 0})
+
+
+@pytest.mark.parametrize(
+    ("schema", "wrong"), [(ANSWER_SCHEMA, _TYPES + _BOUNDS), (strict_schema(), _TYPES)], ids=["tool", "strict"]
+)
+def test_the_form_says_what_is_held_to(schema: dict[str, Any], wrong: tuple[dict[str, Any], ...]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     form = jsonschema.Draft202012Validator(schema)
     assert form.is_valid(VOTE)
-    for wrong in ({"action": "LONG"}, {"confidence": 1.7}, {"size_hint": -1}, {"horizon_ms": 0}, {"order": "now"}):
-        assert not form.is_valid({**VOTE, **wrong})
+    for changes in wrong:
+        assert not form.is_valid({**VOTE, **changes})
+        with pytest.raises(UnfitError):
+            parse(json.dumps({**VOTE, **changes}))
 
 
 def test_the_form_has_the_fields_of_an_opinion() -> None:

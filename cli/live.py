@@ -109,14 +109,14 @@ def worker(
     if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
             raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")
-        _run([], (), name or role, port, host, start, role)
+        _run([], (), name, port, host, start, role)
         return
     if role == "archiver":
         if books or not lake:
             raise QuorumError(
                 "an archiver takes no books, but a place: quorum worker archiver --lake s3://BUCKET/PREFIX"
             )
-        _run([], (), name or "archiver", port, host, start, _Archiving(lake, every_s, _known(topics or [])))
+        _run([], (), name, port, host, start, _Archiving(lake, every_s, _known(topics or [])))
         return
     if not books or lake or topics:
         usage = f"quorum worker {role} BOOK.yaml..."
@@ -160,7 +160,8 @@ def _run(
     books = [load_book(path) for path in paths]
     keys = _keys_of(books) if "gateway" in roles else []
     kafka = kafka_from()
-    shown = name or ("live" if len(roles) > 1 else roles[0])
+    alone = beside if isinstance(beside, str) else "archiver"
+    shown = name or ("live" if len(roles) > 1 else roles[0] if roles else alone)
     logs.configure(shown, secrets=[kafka.password, *keys])
     create_topics(kafka)
     health = Health(shown)

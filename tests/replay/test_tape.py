@@ -108,6 +108,9 @@ def test_a_line_that_breaks_off_at_the_end_is_the_one_that_was_being_written(tmp
 
 
 def test_nothing_is_written_behind_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full").touch()
+    opened = (tmp_path / "full").open("rb")
+
     class Full:
         name = "full"
 
@@ -122,8 +125,8 @@ def test_nothing_is_written_behind_a_gap(tmp_path: Path, monkeypatch: pytest.Mon
 
     with TapeWriter(tmp_path, "r") as writer:
         writer.append(started("a", "0.5"))
-        opened = writer._file
-        assert opened is not None
+        assert writer._file is not None
+        writer._file.close()
         monkeypatch.setattr(writer, "_file", Full())
         for _ in range(2):
             with pytest.raises(ArchiveError, match="No space left"):

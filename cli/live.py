@@ -158,12 +158,11 @@ def _run(
     from streams.shutdown import stop_on_signal
 
     books = [load_book(path) for path in paths]
-    if "gateway" in roles:
-        _check_models(books)
+    keys = _keys_of(books) if "gateway" in roles else []
     kafka = kafka_from()
     alone = beside if isinstance(beside, str) else "archiver"
     shown = name or ("live" if len(roles) > 1 else roles[0] if roles else alone)
-    logs.configure(shown, secrets=[kafka.password])
+    logs.configure(shown, secrets=[kafka.password, *keys])
     create_topics(kafka)
     health = Health(shown)
     others: dict[str, Callable[[], Part]] = {}
@@ -177,13 +176,21 @@ def _run(
         Worker(kafka, books, roles, health, name=name, start=start, others=others).run(stopping)
 
 
-def _check_models(books: list[Book]) -> None:
-    """Raise BookError where an outside model lacks its key or its price: the gateway would be started in vain."""
+def _keys_of(books: list[Book]) -> list[str]:
+    """Give the keys of the books' outside models, which no log may show.
+
+    Raises BookError where a model lacks its key or its price: the gateway would be started in vain.
+    """
     from connectors.models import minds
+    from connectors.models.keys import NO_KEY, address_of
     from connectors.models.purse import BudgetPurse
 
+    keys: set[str] = set()
     for book in books:
         minds(book, BudgetPurse(book.budget), lambda _: None, lambda: 0)
+        called = [model for model in book.models.values() if model.kind in ("openai", "anthropic")]
+        keys.update(address_of(model).key for model in called)
+    return sorted(keys - {NO_KEY})
 
 
 def _processor(

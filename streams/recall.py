@@ -6,14 +6,13 @@ The key is what steers the answer: the model, its parameters, and the prompt as 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from connectors.models.prompts import render, sent_sha256
-from connectors.models.provider import parameters_sha256
-from replay.gateway import verdict_id
+from replay.gateway import parameters_of, verdict_id
 from schemas.base import NS_PER_MS
 from schemas.book import Book
 from schemas.verdicts import NOTHING, VerdictGiven, VerdictRequested
@@ -36,12 +35,7 @@ class Recall:
     def __init__(self, books: Sequence[Book], kept: int = KEPT) -> None:
         """Nothing is known yet."""
         self._kept = kept
-        self._parameters: Mapping[tuple[str, str], str] = {
-            (book.name, name): parameters_sha256(model)
-            for book in books
-            for name, model in book.models.items()
-            if model.is_outside
-        }
+        self._parameters = {book.name: parameters_of(book) for book in books}
         self._answers: OrderedDict[Key, VerdictGiven] = OrderedDict()
 
     def __len__(self) -> int:
@@ -54,7 +48,7 @@ class Recall:
             sent = sent_sha256(render(request))
         except Exception:  # noqa: BLE001 - a request that cannot be rendered fails as its model is asked, alone
             return None
-        return Key(request.model, self._parameters[request.book, request.model], sent)
+        return Key(request.model, self._parameters[request.book][request.model], sent)
 
     def learn(self, key: Key, verdict: VerdictGiven) -> None:
         """Keep an answer. One that repeats another is not kept: the other is."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import connectors.models
+from cli.books import load_book
+from cli.live import _keys_of
 from connectors.voters import Answer, Failure, Opinion, Voter
 from schemas.verdicts import VerdictRequested
 from tests.cli.commands import quorum, refusal
@@ -119,3 +121,9 @@ def test_books_whose_models_cannot_be_called_are_not_traded(path: Path, monkeypa
     said = "book b: models.big: the key of openai is missing: set the environment variable OPENAI_API_KEY"
     assert refusal("live", path) == said
     assert refusal("worker", "gateway", path) == said
+
+
+def test_no_log_shows_a_models_key(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789")
+    path.write_text(BOOK.replace('/v1"}', '/v1", usd_per_million_prompt_tokens: 0, usd_per_million_reply_tokens: 0}'))
+    assert _keys_of([load_book(path)]) == ["sk-test-0123456789"]

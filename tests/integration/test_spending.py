@@ -13,12 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.voters import Failure, Opinion
 from schemas.base import NS_PER_S, derived_id
-from schemas.book import Book
+from schemas.book import Book, ModelSettings
 from schemas.codec import encode
 from schemas.errors import KafkaError
 from schemas.operations import AlertRaised
@@ -31,6 +32,8 @@ from streams.kafka import Kafka, partition_of
 from streams.limits import FAILURES_IN_A_ROW
 from streams.reading import read_back
 from streams.wire import CALLS, REQUESTS, headers_of, key_of
+from tests.connectors.models.asking import PRICES
+from tests.connectors.models.servers import PROSE, VOTE, ChatWire, serving
 from tests.integration.minds import BUY, COST, WORST, Call, paid_book, paying
 from tests.integration.test_gateway import _await, await_verdicts, everything, lag, running, verdicts
 from tests.replay.test_gateway import request
@@ -41,6 +44,8 @@ CHILD = """
 import json, sys, threading
 from streams.gateway import Gateway
 from streams.kafka import Kafka
+from tests.connectors.models.asking import PRICES
+from tests.connectors.models.servers import PROSE, VOTE, ChatWire, serving
 from tests.integration.minds import paid_book, paying
 
 told = json.loads(sys.argv[1])
@@ -129,6 +134,30 @@ def test_a_call_stands_on_kafka_before_it_is_made(kafka: Kafka) -> None:
     assert (ended.cause, ended.key, started.key) == (started.id, "b", "b")
 
 
+def test_a_real_mind_is_called_over_the_wire_and_every_cent_is_written_down(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    wire = ChatWire()
+    with serving() as server:
+        server.plays([wire.votes(PROSE), wire.votes(json.dumps(VOTE))])
+        told = {"kind": "openai", "model_id": "m", "endpoint": wire.endpoint(server), **PRICES}
+        settings = msgspec.convert(told, ModelSettings)
+        book = msgspec.structs.replace(paid_book(), models={"a": settings, "c": settings})
+        asked = ask(0)
+        with running(Gateway(kafka, [book])):
+            publish(kafka, asked)
+            (given,) = await_verdicts(kafka, [asked]).values()
+    assert isinstance(given, VerdictGiven)
+    assert (given.action, given.model_version) == (VOTE["action"], wire.model_version)
+    written = calls(kafka)
+    assert [type(call) for call in written] == [ModelCallStarted, ModelCallEnded] * 2
+    ends = [call for call in written if isinstance(call, ModelCallEnded)]
+    assert [end.outcome for end in ends] == ["unparsable", "answered"]
+    assert given.cost_usd == sum(end.cost_usd for end in ends) > 0
+    assert all(end.cost_usd <= start.worst_cost_usd for start, end in zip(starts(kafka), ends, strict=True))
+
+
 def test_a_call_that_a_crash_cut_off_has_cost_its_worst(kafka: Kafka) -> None:
     asked = ask(0)
     publish(kafka, asked)
@@ -185,7 +214,7 @@ def test_gateways_that_take_over_from_each_other_never_pass_a_cap_together(kafka
             publish(kafka, *(ask(number, model) for number, model in numbers[first : first + 5]))
             time.sleep(0.5)
 
-    thread = threading.Thread(target=feed)
+    thread = threading.Thread(target=feed, daemon=True)
     thread.start()
     with ExitStack() as stack:
         for _ in range(3):

@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "override in another language",
         3,
-        r"\bignor(?!e\b|ed\b|es\b|ing\b)\w*\W+(?:\w+\W+){0,2}"
+        r"\bignor(?!e\b|ed\b|es\b|ing\b)\w*\W+(?:\w+\W+){0,3}"
         r"(?:instruccion\w*|instrucoes|instruções|instructions|istruzioni|anweisung\w*|consignes|regeln|reglas)",
         r"\bignore\W+(?:les|las|as|le|toutes|todas|alle)\W+(?:\w+\W+)?"
         r"(?:instruccion\w*|instrucoes|instruções|instructions|istruzioni|anweisung\w*|consignes|regeln|reglas)",
@@ -134,7 +134,7 @@ RULES: tuple[Rule, ...] = (
         r"\[/?(?:inst|system|assistant|sys)\]|<</?sys>>|</?s>\W*\[",
         r"</?(?:system|assistant|instruction|prompt|user|human|developer|admin|context|document|data|text|news|quote"
         r"|question|input)s?>",
-        r"#{2,}\W{0,2}(?:system|instructions?|response|human|assistant|user|prompt)\b",
+        r"##\W{0,2}(?:system|instructions?|response|human|assistant|user|prompt)\b",
         r"[\"']role[\"']\W{0,3}:\W{0,3}[\"'](?:system|assistant|user|developer|tool)",
         r"(?:^|[.!?\]>)\"'-]\W{0,3})(?:system|assistant|developer|system prompt|system message|admin|human)\W{0,2}"
         r"(?:message|prompt|override|note|update|notice)?\W{0,2}(?<=[:>\]])\W{0,3}\w",
@@ -158,7 +158,7 @@ RULES: tuple[Rule, ...] = (
         3,
         r"\b(?:end|close|stop) of (?:the )?(?:texts?|data|documents?|quotes?|quotation|quoted (?:texts?|material)"
         r"|untrusted (?:data|text|content)|user (?:input|data))\b",
-        r"-{3,}\W{0,3}end\b|={3,}\W{0,3}end\b|</?(?:untrusted|external)\w*>|\]\]>|```\W{0,3}(?:json|system|tool|end)",
+        r"(?:---|===)\W{0,3}end\b|</?(?:untrusted|external)\w*>|\]\]>|```\W{0,3}(?:json|system|tool|end)",
     ),
     _rule(
         "asks to reveal",

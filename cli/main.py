@@ -15,17 +15,22 @@ from cli import (
     conformance,
     control,
     data,
+    dataset,
     demo,
     importing,
     lake,
     letters,
     live,
+    models,
     new,
+    record,
     replay,
+    review,
     schema,
     sql,
     status,
     sweep,
+    why,
 )
 from schemas.errors import KafkaError, QuorumError
 
@@ -45,7 +50,10 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+record.register(app)
 sweep.register(app)
+why.register(app)
+dataset.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)
@@ -54,16 +62,13 @@ schema.register(app)
 sql.register(app)
 live.register(app)
 status.register(app)
+models.register(app)
+calibration.register(models.commands)
 control.register(app)
+review.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)
-models = typer.Typer(
-    name="models", help="Look after the models that vote.", no_args_is_help=True, rich_markup_mode=None
-)
-models.callback()(lambda: None)
-calibration.register(models)
-app.add_typer(models)
 building.register()
 
 

@@ -91,14 +91,19 @@ class Run:
         """Open the archive and the record. Raises ArchiveError where one cannot be used; nothing is written yet."""
         self.book = book
         self.settings = settings
-        self._source = open_archive(settings.archive, book, settings.start_ns, settings.end_ns)
+        self._source = self._opened()
         recorded = RecordedVerdicts.load(settings.verdicts) if settings.verdicts else RecordedVerdicts()
         self._recorded, self._asked = recorded, None if settings.cassette is None else load_asked(settings.cassette)
         self._sheet = None
         if settings.verdicts is not None and settings.log != "full":
             self._sheet = load_sheet(settings.verdicts, book, recorded)
         self.engine: Engine | None = None
+        self.unanswered: tuple[str, ...] = ()
+        """What the models were to be asked and were not, or did not answer, in sentences."""
         self._stopped = threading.Event()
+
+    def _opened(self) -> Archive:
+        return open_archive(self.settings.archive, self.book, self.settings.start_ns, self.settings.end_ns)
 
     def stop(self) -> None:
         """End the run between two events; what was done so far is kept and reported as partial."""
@@ -135,9 +140,11 @@ class Run:
     def _ask(self, on_progress: Callable[[Progress], None], on_asked: Callable[[Reached], None]) -> None:
         """Ask what the cassette has not."""
         if self.book.on_unrecorded == "ask" and any(parameters_of(self.book)):
-            from replay.record import record  # noqa: PLC0415 - it brings along what calls models
+            from replay.record import record, unanswered  # noqa: PLC0415 - it brings along what calls models
 
             self._asked = record(self.book, self.settings, self._recorded, on_progress, on_asked, self._stopped)
+            self.unanswered = tuple(unanswered(self._asked))
+            self._source = self._opened()
 
     def _run(self, on_progress: Callable[[Progress], None]) -> Summary | Unlogged:
         began = time.perf_counter()

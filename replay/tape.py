@@ -7,6 +7,7 @@ of its event and of all before it in its file, so damage is an error with its pl
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 import time
@@ -87,19 +88,30 @@ def _entries(path: Path, lines: BinaryIO) -> Iterator[Entry]:
     before, run = "", ""
     for number, line in enumerate(lines, start=1):
         place = f"{path}, line {number}"
+        if not line.endswith(b"\n") and _is_cut(line):
+            return
         try:
             before, what = _entry(line, before)
         except (msgspec.MsgspecError, UnicodeDecodeError, RefusedError) as error:
-            if not line.endswith(b"\n") and "truncated" in str(error):
-                return
             raise ArchiveError(f"{place}: not a whole entry: {error}; restore the file from a copy") from None
         if isinstance(what, RunMark):
             run = what.run
         yield Entry(place, run, what)
 
 
+def _is_cut(line: bytes) -> bool:
+    """Tell the beginning of an entry from an entry whose line end is damaged."""
+    try:
+        json.JSONDecoder().raw_decode(line.decode("utf-8", "replace"))
+    except ValueError:
+        return True
+    return False
+
+
 def _entry(line: bytes, before: str) -> tuple[str, Event | RunMark]:
     """Read a line behind one whose digest is `before`; give its own."""
+    if line.endswith((b" ", b"\t", b"\r")):
+        raise RefusedError("entry", "", "does not end with its line")
     read = _line.decode(line)
     event, mark = bytes(read.event), bytes(read.mark)
     if read.sum != _sum(before, event or mark):

@@ -219,8 +219,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
     model_id: str = ""
     """What the provider calls the model."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = 0.0
-    """Null sends none, for models that take none."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Sent only where it stands here: many models take none. 0 is the steadiest of those that do."""
     max_reply_tokens: Annotated[int, Meta(ge=64, le=16_384)] = 1024
     guardrail: str = ""
     """Id of a Bedrock guardrail, and its version, that every call goes through."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from queue import Empty, SimpleQueue
 from typing import Literal, NamedTuple, TypeVar
@@ -58,11 +58,15 @@ class Account:
         self._purse.settle(hold, actual_usd)
 
     def tell(self, event: ModelCall) -> None:
-        """Write a call's start or end to the log; a start is confirmed when this returns. Raises KafkaError."""
+        """Write a call's start or end to the log; a start is confirmed when this returns.
+
+        Raises KafkaError where no call may be made.
+        """
         log = self.log
-        if log is None:
-            raise KafkaError(f"book {self.book.name} belongs to another gateway now")
-        log.tell(event)
+        if log is not None:
+            log.tell(event)
+        elif isinstance(event, ModelCallStarted):
+            raise KafkaError(f"no call was made: book {self.book.name} belongs to another gateway now")
         if isinstance(event, ModelCallStarted):
             if event.attempt > 1:
                 self._retries.put(event)
@@ -96,6 +100,8 @@ class Opened(NamedTuple):
     """Partitions whose books may call from now on, and what was read back of them."""
 
     logs: Mapping[int, CallLog]
+    turn: int
+    """Which asking for partitions this answers; a partition may have been lost and given again since."""
     started: Sequence[ModelCallStarted]
     """Calls of the last day that other processes made."""
     verdicts: Sequence[VerdictGiven | VerdictFailed]
@@ -135,8 +141,9 @@ class Accounts:
         }
         self._partitions = {account.partition for account in self._books.values()}
         self._offsets: dict[int, int] = {}
-        self._opening: set[int] = set()
-        self._asked: SimpleQueue[list[int]] = SimpleQueue()
+        self._opening: dict[int, int] = {}
+        self._turns = 0
+        self._asked: SimpleQueue[tuple[int, list[int]]] = SimpleQueue()
         self._opened: SimpleQueue[Opened | Exception] = SimpleQueue()
         if self._books:
             threading.Thread(target=self._open_all, name="accounts", daemon=True).start()
@@ -149,8 +156,9 @@ class Accounts:
         """Begin to take over the calls of partitions."""
         asked = sorted(self._partitions.intersection(partitions))
         if asked:
-            self._opening.update(asked)
-            self._asked.put(asked)
+            self._turns += 1
+            self._opening |= dict.fromkeys(asked, self._turns)
+            self._asked.put((self._turns, asked))
 
     @property
     def opening(self) -> list[int]:
@@ -173,11 +181,11 @@ class Accounts:
                 raise KafkaError(account.log.trouble)
         return found
 
-    def admit(self, opened: Opened, mine: Container[int]) -> None:
+    def admit(self, opened: Opened) -> None:
         """Let the books of partitions that are still ours call."""
         for partition, log in opened.logs.items():
-            if partition in mine and partition in self._opening:
-                self._opening.discard(partition)
+            if self._opening.get(partition) == opened.turn:
+                del self._opening[partition]
                 for account in self._of(partition):
                     account.log = log
             else:
@@ -187,7 +195,7 @@ class Accounts:
         """Let no book of these partitions call any more; give the logs that end."""
         closing = []
         for partition in partitions:
-            self._opening.discard(partition)
+            self._opening.pop(partition, None)
             for account in self._of(partition):
                 if account.log is not None:
                     closing.append(account.log)
@@ -199,7 +207,7 @@ class Accounts:
 
     def end(self) -> None:
         """Close all."""
-        self._asked.put([])
+        self._asked.put((0, []))
         for log in self.close(self._partitions):
             log.join()
         for each in drained(self._opened):
@@ -212,20 +220,20 @@ class Accounts:
     # Reading back, in a thread of its own
 
     def _open_all(self) -> None:
-        while partitions := self._asked.get():
+        while (asked := self._asked.get())[1]:
             try:
-                self._opened.put(self._open(partitions))
+                self._opened.put(self._open(*asked))
             except Exception as error:  # noqa: BLE001 - the gateway's thread raises it
                 self._opened.put(error)
                 return
 
-    def _open(self, partitions: list[int]) -> Opened:
+    def _open(self, turn: int, partitions: list[int]) -> Opened:
         """Shut out the writers before, then read: so nothing is added behind what is read."""
         logs = {partition: CallLog(self._kafka, partition, self._writer) for partition in partitions}
         since_ms = (self._clock() - LOOK_BACK_NS) // NS_PER_MS
         started = [call for partition in partitions for call in self._read_calls(partition, since_ms)]
         names = {account.book.name for partition in partitions for account in self._of(partition)}
-        return Opened(logs, started, self._read_verdicts(names, since_ms))
+        return Opened(logs, turn, started, self._read_verdicts(names, since_ms))
 
     def _read_calls(self, partition: int, since_ms: int) -> list[ModelCallStarted]:
         """Count what others have spent; give the calls that they began."""

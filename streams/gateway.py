@@ -245,7 +245,7 @@ class Gateway:
                 self._recall.learn(key, verdict)
         for call in opened.started:
             self._asking.called((call.book, call.model), call.observed_at)
-        self._accounts.admit(opened, self._mine)
+        self._accounts.admit(opened)
 
     def _replayed(self, request: VerdictRequested) -> Verdict:
         replay = self._replays.get(request.book)

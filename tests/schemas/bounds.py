@@ -136,7 +136,8 @@ MAY_BE_EMPTY = """
     VerdictFailed.detail VerdictFailed.prompt_sha256 OrderAccepted.venue_order OrderRejected.reason
     OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason TradeDeclined.reason
     KillSwitchPulled.reason NewsVetted.source NewsDiscarded.source NewsFlagged.source NewsFlagged.claim
-    NewsVetted.text NewsDiscarded.text NewsFlagged.excerpt TextAccepted.reason TextRejected.reason Vote.verdict Vote.failure TradeProposed.reason TradeProposed.consensus TradeRejected.reason
+    NewsVetted.text NewsDiscarded.text NewsFlagged.excerpt TextAccepted.reason TextRejected.reason Vote.verdict
+    Vote.failure TradeProposed.reason TradeProposed.consensus TradeRejected.reason
     TradeRejected.limit TradeRejected.limit_value TradeRejected.value AlertRaised.text ProcessingFailed.error
     RecordRefused.reason InstructionPart.text TextPart.source TextPart.text"""
 

@@ -71,6 +71,10 @@ class TextSettings(Section, frozen=True, kw_only=True):
     crash_move_pct: Positive = 0.5
     """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
+    source_weights: dict[str, Annotated[float, Meta(ge=0)]] = {}
+    """Author or publisher to how much its texts weigh in the mean tone of a question; 1 where it is not named."""
+    half_life_min: Positive | None = None
+    """Age at which a text weighs half as much in that mean as a new one; absent, all of the window weigh alike."""
 
 
 class AnalystSettings(Section, frozen=True, kw_only=True):
@@ -269,6 +273,9 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "cash", "must be above zero"
     if book.features.ema_fast >= book.features.ema_slow:
         yield "features.ema_fast", "must be shorter than ema_slow"
+    heard = [source.casefold() for source in book.text.source_weights]
+    if len(set(heard)) < len(heard):
+        yield "text.source_weights", "a source stands there twice, in other letters"
     yield from _voting_contradictions(book)
 
 
@@ -280,6 +287,9 @@ def _not_finite(value: object, place: str = "") -> Iterator[str]:
     elif isinstance(value, tuple):
         for i, each in enumerate(value):
             yield from _not_finite(each, f"{place}[{i}]")
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _not_finite(each, f"{place}.{name}")
     elif isinstance(value, (float, Decimal)) and not isfinite(value):
         yield place
 

@@ -76,8 +76,7 @@ class Features(Agent[FeaturesState]):
         rows = np.zeros((n, COLUMNS))
         rows[:, BUCKET] = -1.0
         state = FeaturesState(rows=rows, seen=np.zeros((n, 4), np.int64), ids=[""] * n, texts=[])
-        self._weights = {source.casefold(): weight for source, weight in book.text.source_weights.items()}
-        super().__init__(book, WeighedState(**asdict(state), weights=[]) if self._weights else state)
+        super().__init__(book, WeighedState(**asdict(state), weights=[]) if book.text.source_weights else state)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Texts count once they are vetted."""
@@ -99,7 +98,7 @@ class Features(Agent[FeaturesState]):
         texts.append((event.observed_at, event.key, event.sentiment))
         weights = self.state.weights if isinstance(self.state, WeighedState) else None
         if weights is not None:
-            weights.append(self._weights.get(event.source.casefold(), 1.0))
+            weights.append(self.book.text.source_weights.get(event.source.casefold(), 1.0))
         oldest = event.observed_at - self.book.text.window_min * NS_PER_MIN
         while texts and (texts[0][0] < oldest or len(texts) > MAX_TEXTS):
             texts.pop(0)
@@ -117,7 +116,7 @@ class Features(Agent[FeaturesState]):
         state = self.state
         told = [i for i, (at, key, _) in enumerate(state.texts) if at >= oldest and self.concerns(key, instrument)]
         scores = [state.texts[i][2] for i in told]
-        if not (self._weights or self.book.text.half_life_min):
+        if not (self.book.text.source_weights or self.book.text.half_life_min):
             return len(scores), fsum(scores) / len(scores) if scores else 0.0
         weights = [self._weight(i, now) for i in told]
         whole = fsum(weights)

@@ -2,6 +2,8 @@
 
     features ─▶ factcheck ─▶ analysts ─▶ consensus ─▶ strategy ─▶ breakers ─▶ risk ─▶ orders ─▶ portfolio ─▶ outcomes
 
+A book that asks a cheap model first has a screen between analysts and consensus.
+
 A journal event goes to every agent that listens to its type, in that order; each answer goes the same way, with all
 that follows from it, before the next, until nothing is left to say. Market data comes as rows of a frame: the desk
 takes them by one pass, `agents.scan`, as long as all agents stay quiet, and has the next row spoken to.
@@ -16,7 +18,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from agents.agent import NEVER, Agent, Handler, State
+from agents.agent import NEVER, Agent, Handler
 from agents.analysts import Analysts
 from agents.breakers import Breakers
 from agents.consensus import Consensus
@@ -29,6 +31,7 @@ from agents.outcomes import Outcomes, Told
 from agents.portfolio import Portfolio
 from agents.risk import Risk
 from agents.scan import MAX_NOTES, scan, take_row
+from agents.screen import Screen
 from agents.strategy import Strategy
 from schemas.accounting import EquityMarked
 from schemas.base import Event
@@ -75,10 +78,11 @@ class Desk:
         self.strategy = Strategy(book, self.features, self.portfolio, self.orders)
         self.analysts = Analysts(book, self.features)
         self.outcomes = Outcomes(book, self.features)
-        self.agents: tuple[Agent[State], ...] = (  # type: ignore[assignment]
+        self.agents: tuple[Agent[Any], ...] = (
             self.features,
             Factcheck(book, self.features),
             self.analysts,
+            *([Screen(book)] if book.analysts.screen else []),
             Consensus(book),
             self.strategy,
             self.breakers,

@@ -11,6 +11,9 @@ from schemas.base import Event
 from schemas.fields import Amount, Name, PositiveInt, Share
 from schemas.verdicts import Action
 
+VOTE_NAME = "consensus"
+"""What an outcome calls the vote as a whole, where it names a model."""
+
 
 class PositionChanged(Event, frozen=True, kw_only=True):
     """A fill changed a position. `cause` is the fill. Quantity is signed: negative is short."""

@@ -13,8 +13,10 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.accounting import VOTE_NAME
 from schemas.decisions import Mode
 from schemas.errors import BookError
+from schemas.prompts import Prompt
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -71,10 +73,27 @@ class TextSettings(Section, frozen=True, kw_only=True):
     crash_move_pct: Positive = 0.5
     """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
-    source_weights: dict[str, Annotated[float, Meta(ge=0)]] = {}
-    """Author or publisher to how much its texts weigh in the mean tone of a question; 1 where it is not named."""
+    source_weights: dict[Annotated[str, Meta(pattern="^[^A-Z]+$")], Annotated[float, Meta(ge=0)]] = {}
+    """Author or publisher, in small letters, to what its texts weigh in a question's mean tone; 1 where not named."""
     half_life_min: Positive | None = None
     """Age at which a text weighs half as much in that mean as a new one; absent, all of the window weigh alike."""
+    defences: Literal["basic", "strict"] = "basic"
+    """Strict: disguised sources are dropped, and what reads like an order to a model is flagged; models see texts
+    without hidden characters; and the next three are on."""
+    similar_pct: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """A text at least this similar to one of late is the same again; 0 compares words alone. 75 where strict."""
+    corroborate_min: Annotated[int, Meta(ge=0)] | None = None
+    """A claim (hack, ban, approval ...) waits so long for a second source of `sources`; 0 asks for none. `window_min`
+    where strict."""
+    review_min: Annotated[int, Meta(ge=0)] | None = None
+    """A flagged text waits so long for a person; 0 drops it. `window_min` where strict."""
+
+    def preset(self) -> TextSettings:
+        """Give the settings with every open one at what `defences` says."""
+        strict = self.defences == "strict"
+        defaults = {"similar_pct": 75, "corroborate_min": self.window_min, "review_min": self.window_min}
+        open_ones = {name: value if strict else 0 for name, value in defaults.items() if getattr(self, name) is None}
+        return msgspec.structs.replace(self, **open_ones)
 
 
 class AnalystSettings(Section, frozen=True, kw_only=True):
@@ -88,6 +107,16 @@ class AnalystSettings(Section, frozen=True, kw_only=True):
     news_cooldown_s: Count = 60
     deadline_s: Count = 30
     prompt_version: Literal["v1"] = "v1"
+    """The built-in prompt."""
+    prompt: Prompt | None = None
+    """In its place; a book's file names a file, relative to itself, or a prompt that comes with Quorum."""
+    screen: str = ""
+    """Name from `models` of a cheap model that is asked first; the others are asked unless it sees nothing to do. Empty
+    asks all at once."""
+    screen_confidence: Share = 0.6
+    """A screen that holds at least this confidently, or abstains, ends the question."""
+    screen_deadline_s: Count = 10
+    """Of `deadline_s`: a screen that is silent for so long is not waited for."""
 
 
 class ConsensusSettings(Section, frozen=True, kw_only=True):
@@ -98,6 +127,20 @@ class ConsensusSettings(Section, frozen=True, kw_only=True):
     """The model whose vote counts alone where too few others take a side in time; empty holds."""
     min_confidence: Share = 0.0
     """A verdict below this counts as HOLD."""
+    weights: Literal["equal", "accuracy"] = "equal"
+    """Whether every model has one vote, or each a vote that weighs by how often it was right in this book so far."""
+    calibrate: bool = False
+    """Takes a model's confidence for how often it was right when it was so confident, instead of what it says."""
+    prior_outcomes: Count = 20
+    """What is measured of a model is shrunk by so many outcomes that tell nothing: the larger, the longer a model must
+    have been right to weigh more."""
+    disagreement_alert_min: Count | None = None
+    """Alerts where a vote fails by disagreement, at most once in so many minutes on an instrument; null does not."""
+
+    @property
+    def learns(self) -> bool:
+        """Tell a vote that goes by measured outcomes."""
+        return self.weights == "accuracy" or self.calibrate
 
 
 class StrategySettings(Section, frozen=True, kw_only=True):
@@ -180,7 +223,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
     model_id: str = ""
     """What the provider calls the model."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Sent only where it stands here: many models take none. 0 is the steadiest of those that do."""
     max_reply_tokens: Annotated[int, Meta(ge=64, le=16_384)] = 1024
     guardrail: str = ""
     """Id of a Bedrock guardrail, and its version, that every call goes through."""
@@ -262,8 +306,7 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
     """Find what fits each field's type and yet cannot be meant."""
     for field in _not_finite(book):
         yield field, "must be a finite number"
-    ids = [instrument.id for instrument in book.instruments]
-    if len(set(ids)) < len(ids):
+    if len({instrument.id for instrument in book.instruments}) < len(book.instruments):
         yield "instruments", "an instrument stands there twice"
     for i, instrument in enumerate(book.instruments):
         for field in ("lot_size", "tick_size", "multiplier"):
@@ -273,9 +316,9 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "cash", "must be above zero"
     if book.features.ema_fast >= book.features.ema_slow:
         yield "features.ema_fast", "must be shorter than ema_slow"
-    heard = [source.casefold() for source in book.text.source_weights]
-    if len(set(heard)) < len(heard):
-        yield "text.source_weights", "a source stands there twice, in other letters"
+    for field in ("corroborate_min", "review_min"):
+        if (getattr(book.text, field) or 0) > book.text.window_min:
+            yield f"text.{field}", "is longer than text.window_min, after which no question shows the text"
     yield from _voting_contradictions(book)
 
 
@@ -284,12 +327,9 @@ def _not_finite(value: object, place: str = "") -> Iterator[str]:
     if isinstance(value, Struct):
         for name in value.__struct_fields__:
             yield from _not_finite(getattr(value, name), f"{place}.{name}".removeprefix("."))
-    elif isinstance(value, tuple):
-        for i, each in enumerate(value):
-            yield from _not_finite(each, f"{place}[{i}]")
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            yield from _not_finite(each, f"{place}.{name}")
+    elif isinstance(value, (tuple, dict)):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(each, f"{place}[{key}]")
     elif isinstance(value, (float, Decimal)) and not isfinite(value):
         yield place
 
@@ -306,12 +346,35 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "consensus.agree", f"asks {book.consensus.agree} of {len(asked)} models to agree"
     if book.consensus.fallback and book.consensus.fallback not in asked:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
+    yield from _screen_contradictions(book)
     yield from _model_contradictions(book)
+    for wrong in book.analysts.prompt.wrong() if book.analysts.prompt else ():
+        yield "analysts.prompt", wrong
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
 
 
+def _screen_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    settings, screen = book.analysts, book.analysts.screen
+    if not screen:
+        return
+    if screen not in book.models:
+        known = ", ".join(sorted(book.models)) or "none"
+        yield "analysts.screen", f"model {screen!r} is not in `models`, which holds {known}"
+    if not set(settings.models) - {screen}:
+        yield "analysts.screen", "there is nobody to ask after it; name other models in `analysts.models`"
+    if screen in settings.models and book.consensus.agree == 1:
+        yield (
+            "analysts.screen",
+            f"{screen!r} would decide alone; take it out of analysts.models, or let 2 agree",
+        )
+    if settings.screen_deadline_s >= settings.deadline_s:
+        yield "analysts.screen_deadline_s", "must be shorter than deadline_s, which it is a part of"
+
+
 def _model_contradictions(book: Book) -> Iterator[tuple[str, str]]:
+    if VOTE_NAME in book.models:
+        yield f"models.{VOTE_NAME}", "is what outcomes call the vote as a whole; give the model another name"
     for name, model in book.models.items():
         if model.is_outside and not model.model_id:
             yield f"models.{name}.model_id", f"is missing: what {model.kind} calls the model"

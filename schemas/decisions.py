@@ -20,6 +20,7 @@ from schemas.fields import (
     NonNegativeFloat,
     Note,
     Notional,
+    PositiveInt,
     Price,
     Score,
     Share,
@@ -33,28 +34,40 @@ Target = Literal["long", "short", "flat"]
 
 
 class NewsVetted(Event, frozen=True, kw_only=True):
-    """A text passed the checks and may be shown to models. `cause` is the text's event."""
+    """A text passed the checks and may be shown to models. `cause` is the text's event, or what released it later."""
 
     source: Label
     sentiment: Score
+    text: Label = ""
+    """Id of the text where it is not the cause: it was flagged, and a person or a second source let it pass."""
 
 
 class NewsDiscarded(Event, frozen=True, kw_only=True):
-    """A text was dropped, and why. `cause` is the text's event."""
+    """A text was dropped, and why. `cause` is the text's event, or the person's command."""
 
     source: Label
-    reason: Literal["unknown_source", "duplicate", "stale", "empty"]
+    reason: Literal["unknown_source", "duplicate", "stale", "empty", "disguised", "rejected"]
+    """Disguised: the source's name looks like one that is known, and is another. Rejected: by a person."""
+    text: Label = ""
+    """Id of the text where it is not the cause."""
 
 
 class NewsFlagged(Event, frozen=True, kw_only=True):
-    """A text claims what prices do not show; it is kept from models. `cause` is the text's event."""
+    """A text is kept from models until a person or a second source lets it pass. `cause` is the text's event."""
 
     source: Label
-    reason: Literal["no_price_move"]
+    reason: Literal["no_price_move", "injection", "uncorroborated"]
+    """It claims what prices do not show; it reads like an order to a model; no second source claims the like."""
     claim: Note
-    """The words that made the claim."""
+    """The words that made the claim, the kinds of claims, or the rules of the screen that it met."""
     move_pct: float
-    """Price move over the window in which the claim should have shown."""
+    """Price move over the window in which the claim should have shown; 0 where it was not held against prices."""
+    score: Count = 0
+    """Of the screen for injections."""
+    excerpt: Note = ""
+    """How the text begins, for the person who decides."""
+    expires_at: TimeOrZero = 0
+    """Until when it waits for a person or a second source; 0 is not at all."""
 
 
 class Vote(Record, frozen=True, kw_only=True):
@@ -69,6 +82,8 @@ class Vote(Record, frozen=True, kw_only=True):
     verdict: Label
     """Id of the `VerdictGiven` or `VerdictFailed`; empty where none came before the deadline."""
     failure: Label = ""
+    weight: PositiveInt | None = None
+    """In thousandths of an equal vote; none where every vote weighs the same."""
 
 
 class ConsensusReached(Event, frozen=True, kw_only=True):
@@ -78,7 +93,7 @@ class ConsensusReached(Event, frozen=True, kw_only=True):
     question: Name
     action: Action
     confidence: Share
-    """Mean confidence of the models that agree."""
+    """Mean confidence of the models that agree, each by its vote's weight."""
     agree: Count
     of: Count
     votes: Annotated[tuple[Vote, ...], FEW]
@@ -97,6 +112,19 @@ class ConsensusFailed(Event, frozen=True, kw_only=True):
     reason: Literal["disagreement", "no_quorum", "abstained"]
     """No quorum: too few models gave a usable answer in time. Abstained: all answered, too few took a side."""
     votes: Annotated[tuple[Vote, ...], FEW]
+
+
+class QuestionScreened(Event, frozen=True, kw_only=True):
+    """A cheap model saw nothing to do, so the others were not asked: no vote, and no signal. `cause` is its verdict."""
+
+    instrument: Name
+    question: Name
+    model: Name
+    """The screen: it held, or abstained."""
+    confidence: Share
+    """0 where it abstained."""
+    spared: Annotated[tuple[Name, ...], FEW]
+    """The models that were not asked."""
 
 
 class RegimeAssessed(Event, frozen=True, kw_only=True):

@@ -25,7 +25,9 @@ from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row, row_of
 from agents.pipeline import Desk
 from agents.rules import drawdown, rsi, volatility
 from schemas.base import Event
+from schemas.book import parse_book
 from schemas.decisions import NewsVetted
+from schemas.errors import BookError
 from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet
 from tests.agents.markets import frame_of
 from tests.agents.scene import Scene
@@ -368,7 +370,7 @@ def told(settings: dict[str, object], texts: Sequence[tuple[float, str, float]] 
         ({}, 0.5 / 3),
         ({"source_weights": {"wire": 3.0, "ann": 0.0}}, (3.0 + 0.5) / 4),
         ({"half_life_min": 4.0}, (1 / 3 - 1 / 2 + 0.5) / (1 / 3 + 1 / 2 + 1)),
-        ({"half_life_min": 4.0, "source_weights": {"WIRE": 3.0}}, (3 / 3 - 1 / 2 + 0.5) / (3 / 3 + 1 / 2 + 1)),
+        ({"half_life_min": 4.0, "source_weights": {"wire": 3.0}}, (3 / 3 - 1 / 2 + 0.5) / (3 / 3 + 1 / 2 + 1)),
         ({"source_weights": {"wire": 0.0, "ann": 0.0, "bob": 0.0}}, 0.0),
     ],
 )
@@ -376,6 +378,12 @@ def test_the_tone_weighs_sources_and_age_where_the_book_says_so(settings: dict[s
     count, tone = told(settings).tone(BTC, at(9))
     assert count == 3
     assert tone == pytest.approx(mean, rel=1e-15)
+
+
+@pytest.mark.parametrize("weights", [{"Wire": 1.0}, {"": 1.0}, {"wire": -1.0}, {"wire": float("inf")}])
+def test_a_weight_that_cannot_be_meant_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(BookError, match="source_weights"):
+        parse_book({"name": "b", "instruments": [{"id": BTC}], "text": {"source_weights": weights}})
 
 
 def test_a_book_that_weighs_no_source_keeps_its_state_as_it_was() -> None:

@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.base import NS_PER_MS, Event
-from schemas.codec import decode
+from schemas.base import NS_PER_MS
 from schemas.market import QuoteTicked, TradeTicked
-from schemas.topics import TOPICS
 from streams.feeding import stands
 from streams.kafka import ENVIRONMENT, Kafka
-from streams.reading import read_back
 from tests.conftest import MISSING_DATA, SHARED_DATA
 from tests.connectors.feeds.servers import Binance, Item, binance_ticks
-from tests.integration.feeding import PATIENCE_S, fed
+from tests.integration.feeding import fed, told, until_told
 from tests.integration.session import ROOT
 
 TICKS = SHARED_DATA / "ticks" / "binance_usdm_btcusdt_20240808.raw.gz"
@@ -37,19 +34,6 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Item]]:
     return {stream: binance_ticks(path, f"btcusdt@{stream}", COUNT) for stream in ("trade", "bookTicker")}
 
 
-def written(kafka: Kafka) -> list[Event]:
-    partitions = next(topic.partitions for topic in TOPICS if topic.name == "ticks")
-    return [decode(each.value() or b"") for n in range(partitions) for each in read_back(kafka, "ticks", n, 0)]
-
-
-async def until_written(kafka: Kafka, count: int) -> None:
-    for _ in range(int(PATIENCE_S / 0.2)):
-        if len(await asyncio.to_thread(written, kafka)) >= count:
-            return
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"{len(written(kafka))} of {count} events have come")
-
-
 def test_trades_equal_the_recording_through_a_cut_and_a_restart(kafka: Kafka, recording: dict[str, list[Item]]) -> None:
     trades = recording["trade"]
 
@@ -60,21 +44,21 @@ def test_trades_equal_the_recording_through_a_cut_and_a_restart(kafka: Kafka, re
                 await server.say(0, 500)
                 await server.repeat(400, 500)
                 await server.swap(500)
-                await until_written(kafka, 502)
+                await until_told(kafka, "ticks", 502)
                 await server.cut()
                 await server.miss(502, 1_900)  # more than the venue's newest 1,000
-                await until_written(kafka, 1_900)
+                await until_told(kafka, "ticks", 1_900)
                 await server.say(1_900, 2_000)
-                await until_written(kafka, 2_000)
+                await until_told(kafka, "ticks", 2_000)
             await server.cut()
             await server.miss(2_000, 2_600)  # while no feed runs at all
             with fed(kafka, server.feed()):
-                await until_written(kafka, 2_600)
+                await until_told(kafka, "ticks", 2_600)
                 await server.say(2_600, COUNT)
-                await until_written(kafka, COUNT)
+                await until_told(kafka, "ticks", COUNT)
 
     asyncio.run(scenario())
-    events = written(kafka)
+    events = told(kafka, "ticks")
     assert [event.id for event in events] == [f"{KEY}/trade/{trade['t']}" for trade in trades]
     for event, trade in zip(events, trades, strict=True):
         assert isinstance(event, TradeTicked)
@@ -94,15 +78,15 @@ def test_quotes_equal_the_recording(kafka: Kafka, recording: dict[str, list[Item
         async with server.serving():
             with fed(kafka, server.feed()):
                 await server.say(0, COUNT)
-                await until_written(kafka, COUNT)
+                await until_told(kafka, "ticks", COUNT)
 
     asyncio.run(scenario())
-    events = written(kafka)
+    events = told(kafka, "ticks")
     assert [event.id for event in events] == [f"{KEY}/quote/{quote['u']}" for quote in quotes]
     for event, quote in zip(events, quotes, strict=True):
         assert isinstance(event, QuoteTicked)
-        told = (event.bid, event.bid_size, event.ask, event.ask_size)
-        assert told == tuple(float(quote[name]) for name in "bBaA")
+        values = (event.bid, event.bid_size, event.ask, event.ask_size)
+        assert values == tuple(float(quote[name]) for name in "bBaA")
         assert event.occurred_at == quote["T"] * NS_PER_MS
 
 
@@ -124,7 +108,7 @@ def test_the_command_feeds_kafka_until_it_is_told_to_stop(
             )
             try:
                 await server.say(0, 100)
-                await until_written(kafka, 100)
+                await until_told(kafka, "ticks", 100)
             finally:
                 process.terminate()
                 _, said = await process.communicate()
@@ -132,5 +116,6 @@ def test_the_command_feeds_kafka_until_it_is_told_to_stop(
             return said
 
     said = asyncio.run(scenario())
-    assert [event.id for event in written(kafka)] == [f"{KEY}/trade/{each['t']}" for each in recording["trade"][:100]]
+    wanted = [f"{KEY}/trade/{each['t']}" for each in recording["trade"][:100]]
+    assert [event.id for event in told(kafka, "ticks")] == wanted
     assert b"a-key-of-a-test" not in said

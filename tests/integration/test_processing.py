@@ -14,16 +14,14 @@ import pytest
 from connectors.processed.bars import INTERVALS, LATENESS_NS, bar_events, bars_of
 from connectors.processed.sentiment import TEXT_COLUMNS, sentiment_of, text_row
 from schemas.base import NS_PER_MIN, NS_PER_S, Event, market_id
-from schemas.codec import decode
 from schemas.market import QuoteTicked, TradeTicked
 from schemas.texts import NewsPublished, TweetPosted
-from schemas.topics import TOPICS
 from streams.health import Health
 from streams.kafka import Kafka
 from streams.processing import ProcessedRole, processor
 from streams.publisher import Publisher
-from streams.reading import bounds, read_back
 from tests.connectors.processed.trades import AT, Trade, table, trade
+from tests.integration.feeding import told
 
 KEYS = ("BTC/USDT@binance", "ETH/USDT@binance", "SOL/USDT@binance")
 WAIT_S = 40.0
@@ -74,16 +72,6 @@ def working(kafka: Kafka, role: ProcessedRole) -> Iterator[None]:
         stopping.set()
         thread.join(WAIT_S)
         assert not thread.is_alive()
-
-
-def told(kafka: Kafka, topic: str) -> list[Event]:
-    partitions = next(each.partitions for each in TOPICS if each.name == topic)
-    found = []
-    for n in range(partitions):
-        low, high = bounds(kafka, topic, n)
-        if high > low:
-            found += [decode(message.value() or b"") for message in read_back(kafka, topic, n, low, high)]
-    return found
 
 
 def wait_for(what: Callable[[], bool]) -> None:

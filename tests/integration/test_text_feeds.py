@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from schemas.base import Event
-from schemas.codec import decode
 from schemas.texts import TweetPosted
-from schemas.topics import TOPICS
 from streams.feeding import stands
 from streams.kafka import Kafka
-from streams.reading import read_back
 from tests.connectors.feeds.text_sources import XSource
-from tests.integration.feeding import PATIENCE_S, fed
+from tests.integration.feeding import fed, told, until_told
 
 COUNT = 300
-
-
-def written(kafka: Kafka) -> list[Event]:
-    partitions = next(topic.partitions for topic in TOPICS if topic.name == "tweets")
-    return [decode(each.value() or b"") for n in range(partitions) for each in read_back(kafka, "tweets", n, 0)]
-
-
-async def until_written(kafka: Kafka, count: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while len(await asyncio.to_thread(written, kafka)) < count:  # noqa: ASYNC110 - Kafka tells nobody
-            await asyncio.sleep(0.2)
 
 
 def test_posts_equal_what_was_posted_through_a_cut_and_a_restart(kafka: Kafka) -> None:
@@ -35,19 +20,19 @@ def test_posts_equal_what_was_posted_through_a_cut_and_a_restart(kafka: Kafka) -
             with fed(kafka, source.feed(), stale_s=25.0):
                 await source.say(0, 100)
                 await source.repeat(90, 100)
-                await until_written(kafka, 100)
+                await until_told(kafka, "tweets", 100)
                 await source.cut()
                 await source.miss(100, 150)
                 await source.say(150, 160)
-                await until_written(kafka, 160)
+                await until_told(kafka, "tweets", 160)
             await source.miss(160, 280)  # while no feed runs at all
             with fed(kafka, source.feed(), stale_s=25.0):
                 await source.say(280, COUNT)
-                await until_written(kafka, COUNT)
+                await until_told(kafka, "tweets", COUNT)
         return source
 
     source = asyncio.run(scenario())
-    events = written(kafka)
+    events = told(kafka, "tweets")
     assert [event.id for event in events] == list(source.expected)
     for event, said in zip(events, source.items, strict=True):
         assert isinstance(event, TweetPosted)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import fsum
 
 import numpy as np
+from msgspec.structs import asdict
 
 from agents.agent import Agent, Handler, State
 from agents.frame import Floats, Frame, kind_name
@@ -55,6 +56,13 @@ class FeaturesState(State, kw_only=True):
     """Vetted texts of the window: observed_at, key, score; oldest first."""
 
 
+class WeighedState(FeaturesState, kw_only=True):
+    """That of a book that weighs its sources. Other books keep the record, and so the checkpoints, that they had."""
+
+    weights: list[float]
+    """Of each of `texts`, by its source."""
+
+
 class Features(Agent[FeaturesState]):
     """Keeps the indicators of every instrument and the tone of the texts, for the other agents to read."""
 
@@ -68,7 +76,7 @@ class Features(Agent[FeaturesState]):
         rows = np.zeros((n, COLUMNS))
         rows[:, BUCKET] = -1.0
         state = FeaturesState(rows=rows, seen=np.zeros((n, 4), np.int64), ids=[""] * n, texts=[])
-        super().__init__(book, state)
+        super().__init__(book, WeighedState(**asdict(state), weights=[]) if book.text.source_weights else state)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Texts count once they are vetted."""
@@ -88,16 +96,39 @@ class Features(Agent[FeaturesState]):
         """Count the text and its tone."""
         texts = self.state.texts
         texts.append((event.observed_at, event.key, event.sentiment))
+        weights = self.state.weights if isinstance(self.state, WeighedState) else None
+        if weights is not None:
+            weights.append(self.book.text.source_weights.get(event.source.casefold(), 1.0))
         oldest = event.observed_at - self.book.text.window_min * NS_PER_MIN
         while texts and (texts[0][0] < oldest or len(texts) > MAX_TEXTS):
             texts.pop(0)
+            if weights is not None:
+                weights.pop(0)
         return ()
 
     def tone(self, instrument: str, now: int) -> tuple[int, float]:
-        """Count the vetted texts on an instrument within the window, and give their mean score."""
+        """Count the vetted texts on an instrument within the window, and give the mean of their scores.
+
+        A text weighs what its source does, times half / (half + age): 1 / 2 at the half-life, as an exponential decay,
+        but exact on every machine. Where all weigh nothing the mean is 0.
+        """
         oldest = now - self.book.text.window_min * NS_PER_MIN
-        scores = [s for at, key, s in self.state.texts if at >= oldest and self.concerns(key, instrument)]
-        return len(scores), fsum(scores) / len(scores) if scores else 0.0
+        state = self.state
+        told = [i for i, (at, key, _) in enumerate(state.texts) if at >= oldest and self.concerns(key, instrument)]
+        scores = [state.texts[i][2] for i in told]
+        if not (self.book.text.source_weights or self.book.text.half_life_min):
+            return len(scores), fsum(scores) / len(scores) if scores else 0.0
+        weights = [self._weight(i, now) for i in told]
+        whole = fsum(weights)
+        return len(scores), fsum(w * s for w, s in zip(weights, scores, strict=True)) / whole if whole else 0.0
+
+    def _weight(self, place: int, now: int) -> float:
+        """Give the weight of one of the texts."""
+        weight = self.state.weights[place] if isinstance(self.state, WeighedState) else 1.0
+        if not self.book.text.half_life_min:
+            return weight
+        half = self.book.text.half_life_min * NS_PER_MIN
+        return weight * (half / (half + (now - self.state.texts[place][0])))
 
     def concerns(self, key: str, instrument: str) -> bool:
         """Tell whether a text of this key is about the instrument: its id, its base, or no instrument's base."""

@@ -10,13 +10,22 @@ from __future__ import annotations
 import argparse
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.labelled import CLASSES, Labelled, headlines, is_held_out
+from benchmarks.labelled import (
+    CLASSES,
+    FOLDS,
+    Labelled,
+    fold,
+    headlines,
+    is_held_out,
+    leaning,
+)
 from connectors.voters.finance import model
 from connectors.voters.finance.features import features
 
@@ -125,6 +134,40 @@ def learnt(texts: Sequence[Labelled]) -> dict[str, tuple[int, int]]:
     return {name: (up, down) for name, up, down in zip(names, *sides.tolist(), strict=True) if up or down}
 
 
+def out_of_fold(texts: Sequence[Labelled]) -> list[float]:
+    """Give the score of each text by the weights that are learnt from the other folds."""
+    scores: dict[str, float] = {}
+    for part in range(FOLDS):
+        weights = learnt([each for each in texts if fold(each.text, 1) != part])
+        scores |= {each.text: model.score_by(weights, each.text) for each in texts if fold(each.text, 1) == part}
+    return [scores[each.text] for each in texts]
+
+
+def curve(labels: Sequence[int], scores: Sequence[float], threshold: float, edges: Sequence[float]) -> model.Curve:
+    """Give how often a vote was right, by the size of its score.
+
+    The share of each bin stands at the bin's middle, and at the ends of the range as well.
+    """
+    right = [(abs(score), leaning(score, threshold) == label) for label, score in zip(labels, scores, strict=True)]
+    points = []
+    for low, high in pairwise(edges):
+        hits = [hit for size, hit in right if low <= size < high]
+        points.append(((low + high) / 2, sum(hits) / len(hits)))
+    return (
+        (edges[0], round(points[0][1], 2)),
+        *((round(middle, 3), round(share, 2)) for middle, share in points),
+        (edges[-1], round(points[-1][1], 2)),
+    )
+
+
+def calibrate(texts: Sequence[Labelled]) -> None:
+    """Print the curves that the voter ought to have."""
+    labels, scores = [each.label for each in texts], out_of_fold(texts)
+    least = model.FINANCE.threshold
+    print("held ", curve(labels, scores, least, [least * part / 4 for part in range(5)]))
+    print("sided", curve(labels, scores, least, [least + (1 - least) * part / 5 for part in range(6)]))
+
+
 def written(weights: dict[str, tuple[int, int]]) -> str:
     """Give the file of weights."""
     return HEADER + "".join(f"{name}\t{up}\t{down}\n" for name, (up, down) in sorted(weights.items()))
@@ -135,8 +178,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Learn the weights of the finance voter.")
     default = Path(model.__file__).with_name(model.WEIGHTS)
     parser.add_argument("--out", type=Path, default=default, metavar="FILE", help="the file of weights")
+    parser.add_argument("--calibrate", action="store_true", help="print the curves of confidence instead: a minute")
     arguments = parser.parse_args(argv)
     texts = [each for each in headlines() if not is_held_out(each.text)]
+    if arguments.calibrate:
+        calibrate(texts)
+        return
     weights = learnt(texts)
     arguments.out.write_text(written(weights), encoding="utf-8")
     print(f"{len(texts):,} headlines, {len(weights):,} weights, {arguments.out.stat().st_size:,} bytes")

@@ -73,6 +73,10 @@ class TextSettings(Section, frozen=True, kw_only=True):
     crash_move_pct: Positive = 0.5
     """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
+    source_weights: dict[Annotated[str, Meta(pattern="^[^A-Z]+$")], Annotated[float, Meta(ge=0)]] = {}
+    """Author or publisher, in small letters, to what its texts weigh in a question's mean tone; 1 where not named."""
+    half_life_min: Positive | None = None
+    """Age at which a text weighs half as much in that mean as a new one; absent, all of the window weigh alike."""
     defences: Literal["basic", "strict"] = "basic"
     """Strict: disguised sources are dropped, and what reads like an order to a model is flagged; models see texts
     without hidden characters; and the next three are on."""
@@ -302,8 +306,7 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
     """Find what fits each field's type and yet cannot be meant."""
     for field in _not_finite(book):
         yield field, "must be a finite number"
-    ids = [instrument.id for instrument in book.instruments]
-    if len(set(ids)) < len(ids):
+    if len({instrument.id for instrument in book.instruments}) < len(book.instruments):
         yield "instruments", "an instrument stands there twice"
     for i, instrument in enumerate(book.instruments):
         for field in ("lot_size", "tick_size", "multiplier"):
@@ -324,9 +327,9 @@ def _not_finite(value: object, place: str = "") -> Iterator[str]:
     if isinstance(value, Struct):
         for name in value.__struct_fields__:
             yield from _not_finite(getattr(value, name), f"{place}.{name}".removeprefix("."))
-    elif isinstance(value, tuple):
-        for i, each in enumerate(value):
-            yield from _not_finite(each, f"{place}[{i}]")
+    elif isinstance(value, (tuple, dict)):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(each, f"{place}[{key}]")
     elif isinstance(value, (float, Decimal)) and not isfinite(value):
         yield place
 

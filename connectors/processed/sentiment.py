@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from connectors.archive import NS_PER_HOUR
 from connectors.processed.bars import LATENESS_NS
-from connectors.voters.lexicons import TEXTBLOB, VADER, LexiconVoter, steady
+from connectors.voters.finance.model import FINANCE
+from connectors.voters.lexicons import TEXTBLOB, VADER, TextVoter, steady
 from schemas.base import NS_PER_S, market_id
 from schemas.fields import MAX_ITEMS
 from schemas.texts import NewsPublished, SentimentMeasured, TweetPosted
 
 INTERVAL_NS = NS_PER_HOUR
-LEXICONS = (VADER, TEXTBLOB)
+LEXICONS: tuple[TextVoter, ...] = (VADER, TEXTBLOB, FINANCE)
 TEXT_COLUMNS = pa.schema(
     [
         ("id", pa.string()),
@@ -89,7 +90,7 @@ def _opened(row: Row) -> int:
     return int(row["observed_at"] - row["observed_at"] % INTERVAL_NS)
 
 
-def _measure(lexicon: LexiconVoter, key: str, opened: int, rows: list[Row]) -> SentimentMeasured:
+def _measure(lexicon: TextVoter, key: str, opened: int, rows: list[Row]) -> SentimentMeasured:
     scores = [lexicon.score(row["text"]) for row in rows]
     told = Counter(row["source"] for row in rows if row["source"])
     most = sorted(told.items(), key=lambda each: (-each[1], each[0]))[:MAX_ITEMS]

@@ -7,6 +7,7 @@ nothing is downloaded.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -28,15 +29,17 @@ HORIZON_MS = 3_600_000
 
 
 @dataclass(frozen=True)
-class LexiconVoter:
+class TextVoter(ABC):
     """Votes BUY or SELL where the weighted mean score of the texts reaches `threshold`."""
 
     lexicon: str
     score: Callable[[str], float]
     """Tone of one text, -1 to 1."""
     threshold: float
-    certain: float
-    """The mean at which confidence is 1."""
+
+    @abstractmethod
+    def confidence(self, strength: float) -> float:
+        """Give the confidence, 0 to 1, in the vote that a mean of this size, whatever its sign, comes to."""
 
     def answer(self, request: VerdictRequested, within_s: float) -> Answer:
         return computed(self._opinion(request))
@@ -55,19 +58,31 @@ class LexiconVoter:
         strength = abs(mean)
         action: Action = "HOLD" if strength < self.threshold else "BUY" if mean > 0.0 else "SELL"
         directed = action != "HOLD"
-        confidence = min(1.0, strength / self.certain) if directed else 1.0 - strength / self.threshold
         strongest = max(range(len(texts)), key=lambda i: abs(scores[i]))
         text, score = texts[strongest], scores[strongest]
         count = "1 text scores" if len(texts) == 1 else f"{len(texts)} texts score"
         return Opinion(
             action=action,
-            confidence=steady(confidence),
+            confidence=steady(self.confidence(strength)),
             reasoning=f"{count} {mean:+.2f} by the {self.lexicon} lexicon, newest first in weight; strongest is"
             f" {text.source} with {score:+.2f}: “{_cut(text.text)}”.",
             key_factors=(f"tone {mean:+.2f}", f"{len(texts)} texts"),
             risk_note="A word list misses irony, context and what the price knows already." if directed else "",
             horizon_ms=HORIZON_MS if directed else None,
         )
+
+
+@dataclass(frozen=True)
+class LexiconVoter(TextVoter):
+    """A voter whose confidence grows with the distance from its threshold, in equal steps."""
+
+    certain: float
+    """The mean at which confidence is 1."""
+
+    def confidence(self, strength: float) -> float:
+        if strength >= self.threshold:
+            return min(1.0, strength / self.certain)
+        return 1.0 - strength / self.threshold
 
 
 def steady(value: float) -> float:

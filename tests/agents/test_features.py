@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from math import exp
 from pathlib import Path
@@ -17,13 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import features as f
+from agents.agent import pack
 from agents.features import Features
 from agents.frame import Floats
 from agents.layout import FROM_BARS, FROM_TRADES, Closed, Forming, Row, row_of
 from agents.pipeline import Desk
 from agents.rules import drawdown, rsi, volatility
 from schemas.base import Event
+from schemas.book import parse_book
 from schemas.decisions import NewsVetted
+from schemas.errors import BookError
 from tests.agents.builders import BTC, ETH, at, bar, make_book, quote, trade, tweet
 from tests.agents.markets import frame_of
 from tests.agents.scene import Scene
@@ -346,3 +350,71 @@ def test_uncompiled_kernels_give_the_same_bytes() -> None:
     compiled = run()
     assert len(compiled) > 600 * 3 * f.COLUMNS * 8
     assert run(NUMBA_DISABLE_JIT="1", PYTHONHASHSEED="1") == compiled
+
+
+TEXTS = ((1.0, "Wire", 1.0), (5.0, "ann", -1.0), (9.0, "bob", 0.5))
+"""Minute, source and score."""
+
+
+def told(settings: dict[str, object], texts: Sequence[tuple[float, str, float]] = TEXTS) -> Features:
+    features = Features(make_book([BTC], text=settings))
+    for minutes, source, score in texts:
+        fields = {"id": f"v{minutes}", "key": "BTC", "occurred_at": at(minutes), "observed_at": at(minutes)}
+        features.on_news_vetted(msgspec.convert(fields | {"source": source, "sentiment": score}, NewsVetted))
+    return features
+
+
+@pytest.mark.parametrize(
+    ("settings", "mean"),
+    [
+        ({}, 0.5 / 3),
+        ({"source_weights": {"wire": 3.0, "ann": 0.0}}, (3.0 + 0.5) / 4),
+        ({"half_life_min": 4.0}, (1 / 3 - 1 / 2 + 0.5) / (1 / 3 + 1 / 2 + 1)),
+        ({"half_life_min": 4.0, "source_weights": {"wire": 3.0}}, (3 / 3 - 1 / 2 + 0.5) / (3 / 3 + 1 / 2 + 1)),
+        ({"source_weights": {"wire": 0.0, "ann": 0.0, "bob": 0.0}}, 0.0),
+    ],
+)
+def test_the_tone_weighs_sources_and_age_where_the_book_says_so(settings: dict[str, object], mean: float) -> None:
+    count, tone = told(settings).tone(BTC, at(9))
+    assert count == 3
+    assert tone == pytest.approx(mean, rel=1e-15)
+
+
+@pytest.mark.parametrize("weights", [{"Wire": 1.0}, {"": 1.0}, {"wire": -1.0}, {"wire": float("inf")}])
+def test_a_weight_that_cannot_be_meant_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(BookError, match="source_weights"):
+        parse_book({"name": "b", "instruments": [{"id": BTC}], "text": {"source_weights": weights}})
+
+
+def test_a_book_that_weighs_no_source_keeps_its_state_as_it_was() -> None:
+    assert pack(told({}).state) == pack(told({"half_life_min": 4.0}).state)
+    assert b"weights" not in pack(told({}).state)
+
+
+def test_weights_survive_a_snapshot_and_go_with_their_texts() -> None:
+    settings: dict[str, object] = {"source_weights": {"wire": 3.0, "ann": 0.5}, "window_min": 5}
+    features, again = told(settings), Features(make_book([BTC], text=settings))
+    again.restore(pack(features.state))
+    late = (11.0, "ann", -0.25)
+    for each in (features, again):
+        fields = {"id": "late", "key": "BTC", "occurred_at": at(late[0]), "observed_at": at(late[0])}
+        each.on_news_vetted(msgspec.convert(fields | {"source": late[1], "sentiment": late[2]}, NewsVetted))
+    assert pack(again.state) == pack(features.state)
+    assert again.tone(BTC, at(11)) == (2, (0.5 - 0.5 * 0.25) / 1.5)
+
+
+@given(
+    texts=st.lists(st.tuples(st.floats(0, 60), st.sampled_from("abc"), st.floats(-1, 1)), max_size=12),
+    weights=st.dictionaries(st.sampled_from("abc"), st.floats(0, 1e6)),
+    half=st.none() | st.floats(1e-3, 1e4),
+)
+def test_a_weighed_tone_lies_between_its_lowest_and_its_highest_score(
+    texts: list[tuple[float, str, float]], weights: dict[str, float], half: float | None
+) -> None:
+    texts.sort()
+    count, mean = told({"source_weights": weights, "half_life_min": half, "window_min": 60}, texts).tone(BTC, at(60))
+    scores = [score for _, _, score in texts]
+    assert count == len(texts)
+    low, high = min([0.0, *scores]), max([0.0, *scores])
+    assert low - 1e-12 <= mean <= high + 1e-12
+    assert -1.0 <= mean <= 1.0

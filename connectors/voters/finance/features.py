@@ -27,7 +27,7 @@ COUNTED = 2
 _LINK = re.compile(r"(?:https?:|www\.)\S*|@\w+", re.ASCII)
 _TOKEN = re.compile(
     r"(?P<ticker>\$[a-z][a-z._]*)"
-    r"|(?P<sign>(?<![\w.])[+-])?\s?(?P<money>[$€£]|\b(?:eur|usd))?\s?(?P<digits>\d[\d,]*(?:\s?\.\d+)?)"
+    r"|(?P<sign>(?<![\w.])[+-])?\s?(?P<money>[$€£]|\b(?:eur|usd))?\s?(?P<digits>\d+(?:,\d{3})*(?:\s?\.\d+)?)"
     r"\s?(?P<unit>%|(?:pct|percent|k|thousand|m|mn|mln|million|mm|b|bn|bln|billion|t|tn|trillion)\b)?"
     r"|(?P<word>[a-z]+(?:-[a-z]+)*)"
     r"|(?P<stop>[!?;:]|[.,](?=\s|$))",
@@ -53,7 +53,7 @@ def _token(match: re.Match[str]) -> Token:
         return Token("$t" if match["ticker"] else match["word"] or match["stop"])
     unit = match["unit"] or ""
     value = Fraction(re.sub(r"[\s,]", "", match["digits"])) * MAGNITUDES.get(unit, 1)
-    if not (unit or match["money"] or match["sign"]) and value in YEARS:
+    if not (unit or match["money"] or match["sign"] or "," in match["digits"]) and value in YEARS:
         return Token("#year")
     percent = "%" if unit in {"%", "pct", "percent"} else ""
     return Token(f"{match['sign'] or ''}{'$' if match['money'] and not percent else ''}#{percent}", value)

@@ -11,6 +11,7 @@ import typer
 from cli import (
     backfill,
     building,
+    calibration,
     conformance,
     control,
     data,
@@ -20,8 +21,11 @@ from cli import (
     lake,
     letters,
     live,
+    models,
     new,
+    record,
     replay,
+    review,
     schema,
     sql,
     status,
@@ -46,6 +50,7 @@ app = typer.Typer(
 )
 demo.register(app)
 replay.register(app)
+record.register(app)
 sweep.register(app)
 why.register(app)
 dataset.register(app)
@@ -57,7 +62,10 @@ schema.register(app)
 sql.register(app)
 live.register(app)
 status.register(app)
+models.register(app)
+calibration.register(models.commands)
 control.register(app)
+review.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)

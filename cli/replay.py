@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -42,6 +40,12 @@ def replay(
     verdicts: Annotated[
         str | None, typer.Option(help="Answer questions from this run's folder or archive first.")
     ] = None,
+    cassette: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of what models have answered; what it has not is asked, within the budget, and kept."
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     log: Annotated[
         Literal["full", "decisions", "none"],
@@ -75,12 +79,15 @@ def replay(
             start_ns=start_ns,
             end_ns=end_ns,
             verdicts=place_of(verdicts) if verdicts else None,
+            cassette=cassette,
             speed=parse_speed(speed),
             report=report,
             log=log,
         )
     if engine == "kafka" and log != "full":
         raise BookError(f"--engine kafka keeps the full log; give it without --log {log}")
+    if engine == "kafka" and cassette is not None:
+        raise BookError("--engine kafka asks nobody; record with `quorum record` and give the cassette as --verdicts")
     interrupted = _rehearse(read, settings, as_json) if engine == "kafka" else run_replay(read, settings, as_json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -120,22 +127,15 @@ def run_replay(book: Book, settings: Settings, as_json: bool = False) -> bool:
 
 def _run_and_print(book: Book, settings: Settings, as_json: bool) -> bool:
     from cli.progress import replay_progress
+    from cli.record import asking_progress, stopped_by_interrupt
     from replay.run import Run
 
     run = Run(book, settings)
-
-    def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        run.stop()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        with replay_progress() as on_progress:
-            summary = run.run(on_progress)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with stopped_by_interrupt(run.stop), replay_progress() as on_progress, asking_progress() as on_asked:
+        summary = run.run(on_progress, on_asked)
     _print(summary, settings.out, settings.report, as_json)
+    for each in run.unanswered:
+        sys.stderr.write(f"quorum: {each}\n")
     return summary.interrupted
 
 

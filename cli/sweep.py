@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +15,7 @@ from schemas.errors import BookError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from replay.sweep import Outcome, Scalar, Setting
+    from replay.sweep import Outcome, Scalar, Setting, Sources
 
 INTERRUPTED = 130
 MOST_VALUES = 100_000
@@ -42,6 +43,10 @@ def sweep(
     verdicts: Annotated[
         str | None, typer.Option(help="Answer questions from this run's folder or archive first.")
     ] = None,
+    cassette: Annotated[
+        Path | None,
+        typer.Option(help="Folder of what models have answered; what it has not is asked once, for all settings."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for sweep.csv and sweep.html; else runs/NAME-sweep.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds the archive in memory.")] = 2,
 ) -> None:
@@ -67,7 +72,10 @@ def sweep(
         start_ns=start_ns,
         end_ns=end_ns,
         verdicts=place_of(verdicts) if verdicts else None,
+        cassette=cassette,
     )
+    if cassette is not None:
+        _ask(read_book(book), settings, sources)
     folder = out or Path("runs") / f"{read.name}-sweep"
     outcomes: list[Outcome] = []
     interrupted = False
@@ -85,6 +93,17 @@ def sweep(
     if interrupted:
         sys.stderr.write(f"quorum: interrupted: {len(outcomes)} of {len(settings)} settings are done\n")
         raise typer.Exit(INTERRUPTED)
+
+
+def _ask(data: dict[str, Any], settings: Sequence[Setting], sources: Sources) -> None:
+    """Ask models, before anything runs, all that has no answer yet."""
+    from cli.progress import replay_progress
+    from cli.record import asking_progress, stopped_by_interrupt
+    from replay.sweep import ask_for_all
+
+    stopping = threading.Event()
+    with stopped_by_interrupt(stopping.set), replay_progress() as on_progress, asking_progress() as on_asked:
+        ask_for_all(data, settings, sources, on_progress, on_asked, stopping)
 
 
 def parse_vary(text: str) -> tuple[str, Sequence[Scalar]]:

@@ -8,6 +8,7 @@ was observed by then is known. How frames are cut has no influence on the log.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from schemas.codec import decode, encode
 from schemas.control import ClockTicked
 from schemas.execution import CancelRequested, OrderRequested
 from schemas.topics import TOPIC_OF
-from schemas.verdicts import VerdictRequested
+from schemas.verdicts import NOTHING, VerdictRequested
 
 RANKS = {"control": 0, "fills": 1, "verdicts": 2, "ticks": 3, "bars": 4, "tweets": 5, "news": 6}
 """What comes first at the same time."""
@@ -115,6 +116,8 @@ class Engine:
         """Texts and commands pulled from the archive; the last of them may still be pending."""
         self.folded = 0
         """Questions that were not put, for the sheet tells what comes of them."""
+        self.folded_cost_usd: dict[str, Decimal] = {}
+        """What their answers cost when they were recorded, by model."""
         self.now = 0
         self.stop = False
         """Set it to end the replay between two events."""
@@ -201,6 +204,8 @@ class Engine:
             folded = Folded(self._sheet, desk.notes, asked)
             self._pushed += folded.entries - len(ticks)
             self.folded += behind - asked
+            for model, cost in self._sheet.cost_usd(asked, behind).items():
+                self.folded_cost_usd[model] = self.folded_cost_usd.get(model, NOTHING) + cost
             self.now = max(self.now, folded.last_at)
             desk.folded(folded, folded.votes(seqs))
         return last

@@ -26,7 +26,7 @@ MAX_BLOCKS = 8
 DERIVED_TOPICS: tuple[str, ...] = tuple(
     t.name
     for t in TOPICS
-    if not t.is_input and t.name not in ("sentiment", "journal", "snapshots", "progress", "dead-letters")
+    if not t.is_input and t.name not in ("sentiment", "model-calls", "journal", "snapshots", "progress", "dead-letters")
 )
 """Topics that a desk writes."""
 DECISION_INPUTS = ("control", "fills")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +27,14 @@ from agents.strategy import bias_of
 from replay.cassette import RecordedVerdicts, Verdict
 from replay.collector import collector_paused
 from replay.files import Place
-from replay.gateway import stamped, verdict_id
+from replay.gateway import parameters_of, stamped, verdict_id
 from replay.rundir import RunDir
 from schemas.base import NS_PER_MS, NS_PER_S, Event, derived_id, market_id
 from schemas.book import Book
 from schemas.control import ClockTicked
 from schemas.decisions import ConsensusFailed, ConsensusReached
 from schemas.errors import ArchiveError
-from schemas.verdicts import PricePart, PromptPart
+from schemas.verdicts import NOTHING, PricePart, PromptPart
 
 REQUESTS = "verdict-requests"
 Vote = ConsensusReached | ConsensusFailed
@@ -66,6 +67,15 @@ class Sheet:
         self._name, self._models = book.name, book.analysts.models
         self.models = len(self._models)
         """Verdicts on each question."""
+        self._is_free = not any(verdict.cost_usd for one in recorded for verdict in one.verdicts)
+
+    def cost_usd(self, first: int, end: int) -> dict[str, Decimal]:
+        """Give what the answers to the questions [first, end) cost when they were recorded, by model."""
+        costs: dict[str, Decimal] = {}
+        for one in () if self._is_free else self._recorded[first:end]:
+            for verdict in one.verdicts:
+                costs[verdict.model] = costs.get(verdict.model, NOTHING) + verdict.cost_usd
+        return costs
 
     def __len__(self) -> int:
         """Count the questions."""
@@ -236,6 +246,7 @@ class _Reader:
 
     def __init__(self, book: Book, recorded: RecordedVerdicts, votes: dict[str, Vote]) -> None:
         self._book, self._recorded, self._votes = book, recorded, votes
+        self._parameters = parameters_of(book)
         self._index = {instrument.id: k for k, instrument in enumerate(book.instruments)}
         self._models = list(book.analysts.models)
         self._alerts = book.consensus.disagreement_alert_min is not None
@@ -287,7 +298,7 @@ class _Reader:
         """Give every model's verdict; nothing where one is missing, one of several, or not as late as it says."""
         found = []
         for model in self._models:
-            verdict = self._recorded.only(model, request.prompt_sha256)
+            verdict = self._recorded.only(model, request.prompt_sha256, self._parameters.get(model, ""))
             if verdict is None or verdict.question != request.question or verdict.instrument != request.instrument:
                 return ()
             if verdict.observed_at != request.observed_at + verdict.latency_ms * NS_PER_MS:

@@ -8,12 +8,14 @@ of the portfolio, so the answer is the same; where a run recorded it, it need no
 from __future__ import annotations
 
 import signal
+import threading
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from itertools import product
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,11 +29,11 @@ from replay.collector import collector_paused
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.files import Place
-from replay.gateway import ReplayGateway
+from replay.gateway import ReplayGateway, parameters_of
 from replay.metrics import CURVE_METRICS, measure
 from replay.questions import Sheet, load_sheet
 from replay.results import curve_of, marks_of
-from replay.run import archived_inputs
+from replay.run import Progress, Reached, archived_inputs, load_asked
 from replay.sources import open_archive
 from schemas.accounting import EquityMarked
 from schemas.base import NS_PER_DAY, Event
@@ -56,7 +58,9 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     end_ns: int | None = None
     verdicts: Place | None = None
-    """A run's folder or an archive with recorded verdicts; None asks the voters."""
+    """A run's folder, a cassette or an archive with recorded verdicts; None asks the voters."""
+    cassette: Path | None = None
+    """Folder of what models have answered; `ask_for_all` asks them what it has not."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +129,31 @@ def sweep(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def ask_for_all(
+    data: dict[str, Any],
+    settings: Sequence[Setting],
+    sources: Sources,
+    on_progress: Callable[[Progress], None],
+    on_asked: Callable[[Reached], None],
+    stopping: threading.Event,
+) -> None:
+    """Ask into the cassette what any run of a sweep would find without an answer; settings that ask alike ask once.
+
+    Raises as `replay.record.record_span` does, and QuorumError where a question is left without an answer: runs that
+    miss some cannot be compared.
+    """
+    from replay.record import Span, check_answered, record_span  # noqa: PLC0415 - it brings along what calls models
+
+    books = [book_with(data, setting) for setting in settings]
+    asking = [book for book in books if book.on_unrecorded == "ask" and parameters_of(book)]
+    if sources.cassette is None or not asking:
+        return
+    recorded = RecordedVerdicts.load(sources.verdicts) if sources.verdicts else RecordedVerdicts()
+    span = Span(sources.archive, sources.start_ns, sources.end_ns)
+    for book in {_what_is_asked(book): book for book in asking}.values():
+        check_answered(book, record_span(book, span, sources.cassette, recorded, on_progress, on_asked, stopping))
+
+
 class Ground:
     """What the runs of one process share: the market in memory, the texts, the answers."""
 
@@ -135,6 +164,7 @@ class Ground:
         self._inputs: list[Event] = list(archived_inputs(source))
         recorded = RecordedVerdicts.load(sources.verdicts) if sources.verdicts else RecordedVerdicts()
         self._recorded = recorded
+        self._asked = None if sources.cassette is None else load_asked(sources.cassette)
         self._run = sources.verdicts
         self._sheets: dict[bytes, Sheet | None] = {}
         self._answers: dict[bytes, dict[tuple[str, str], Verdict]] = {}
@@ -145,7 +175,7 @@ class Ground:
     def outcome(self, book: Book, setting: Setting) -> Outcome:
         """Replay a book to its end."""
         answers = self._answers.setdefault(msgspec.json.encode((book.models, book.on_unrecorded)), {})
-        gateway = SharedGateway(ReplayGateway(book, self._recorded, offline_voters(book)), answers)
+        gateway = SharedGateway(ReplayGateway(book, self._recorded, offline_voters(book), self._asked), answers)
         tally = Tally()
         engine = Engine(Desk(book), SimulatedExchange(book), gateway, tally, self._sheet(book))
         try:
@@ -223,6 +253,11 @@ class Tally:
 def _what_is_read(book: Book) -> tuple[object, ...]:
     """Give what decides which events an archive gives."""
     return tuple(instrument.id for instrument in book.instruments), book.text.keys
+
+
+def _what_is_asked(book: Book) -> bytes:
+    """Give what decides which questions are put: limits, stops, fees and the count of votes do not."""
+    return msgspec.json.encode((book.name, book.features, book.text, book.analysts, book.models, book.consensus))
 
 
 _grounds: list[Ground] = []

@@ -73,6 +73,23 @@ class TextSettings(Section, frozen=True, kw_only=True):
     crash_move_pct: Positive = 0.5
     """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
+    defences: Literal["basic", "strict"] = "basic"
+    """Strict: disguised sources are dropped, and what reads like an order to a model is flagged; models see texts
+    without hidden characters; and the next three are on."""
+    similar_pct: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """A text at least this similar to one of late is the same again; 0 compares words alone. 75 where strict."""
+    corroborate_min: Annotated[int, Meta(ge=0)] | None = None
+    """A claim (hack, ban, approval ...) waits so long for a second source of `sources`; 0 asks for none. `window_min`
+    where strict."""
+    review_min: Annotated[int, Meta(ge=0)] | None = None
+    """A flagged text waits so long for a person; 0 drops it. `window_min` where strict."""
+
+    def preset(self) -> TextSettings:
+        """Give the settings with every open one at what `defences` says."""
+        strict = self.defences == "strict"
+        defaults = {"similar_pct": 75, "corroborate_min": self.window_min, "review_min": self.window_min}
+        open_ones = {name: value if strict else 0 for name, value in defaults.items() if getattr(self, name) is None}
+        return msgspec.structs.replace(self, **open_ones)
 
 
 class AnalystSettings(Section, frozen=True, kw_only=True):
@@ -202,7 +219,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
     model_id: str = ""
     """What the provider calls the model."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Sent only where it stands here: many models take none. 0 is the steadiest of those that do."""
     max_reply_tokens: Annotated[int, Meta(ge=64, le=16_384)] = 1024
     guardrail: str = ""
     """Id of a Bedrock guardrail, and its version, that every call goes through."""
@@ -295,6 +313,9 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "cash", "must be above zero"
     if book.features.ema_fast >= book.features.ema_slow:
         yield "features.ema_fast", "must be shorter than ema_slow"
+    for field in ("corroborate_min", "review_min"):
+        if (getattr(book.text, field) or 0) > book.text.window_min:
+            yield f"text.{field}", "is longer than text.window_min, after which no question shows the text"
     yield from _voting_contradictions(book)
 
 

@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 4_000_000
 """Of a reply of a service; a longer one is not read to its end."""
 MAX_DETAIL_CHARS = 300
 Outcome = Literal["refused", "throttled", "timeout", "unavailable", "unparsable"]
-_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_\-+/=*]{20,}")
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_\-+/=]{20,}|\S*\*\*\S*|\b(?:sk|pk|key)[-_]\S+|\bBearer\s+\S+", re.IGNORECASE)
 """What may be a key, or a part of one."""
 _WORD = re.compile(r"[A-Za-z_.]{1,64}")
 
@@ -88,6 +88,75 @@ class Provider(Protocol):
         `correction` says what was wrong with the answer before; empty if there was none.
         """
         ...
+
+
+class Spoken(Record, frozen=True, kw_only=True):
+    """A service's answer, alike for all of them."""
+
+    texts: tuple[str, ...] = ()
+    """What was said beside the form."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Name and input of each tool that was called; in JSON mode, the content as the input of ours."""
+    refused: bool = False
+    """The model says so itself."""
+    stop: str = ""
+    model_version: str = ""
+    prompt_tokens: int = UNKNOWN
+    reply_tokens: int = UNKNOWN
+
+
+_MADE_TO_CALL = ("claude-3", "claude-haiku-4", "claude-opus-4", "claude-sonnet-4", "amazon.nova")
+"""Of later Claude models some refuse a request that forces a tool, for they always think first."""
+
+
+def can_be_made_to_call(model_id: str) -> bool:
+    """Tell whether a model can be made to call one tool; others are only told that there is one."""
+    return any(name in model_id for name in _MADE_TO_CALL)
+
+
+REFUSALS = frozenset({"refusal", "content_filter", "content_filtered", "guardrail_intervened"})
+"""Reasons to stop that are no answer, in the services' words."""
+CUTS = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
+
+
+def reply_of(spoken: Spoken) -> Reply:
+    """Take the one call of our tool for the answer. Raises CallError for whatever else was said."""
+    text = "\n".join([*spoken.texts, *(arguments for _, arguments in spoken.calls)])
+    outcome, detail = _objection(spoken)
+    if outcome is not None:
+        raise CallError(
+            outcome,
+            detail,
+            may_retry=outcome == "unparsable" and spoken.stop != "model_context_window_exceeded",
+            prompt_tokens=spoken.prompt_tokens,
+            reply_tokens=spoken.reply_tokens,
+            text=text,
+            model_version=spoken.model_version,
+        )
+    return Reply(
+        arguments=spoken.calls[0][1],
+        text=text,
+        model_version=spoken.model_version,
+        prompt_tokens=spoken.prompt_tokens,
+        reply_tokens=spoken.reply_tokens,
+        stop=spoken.stop,
+    )
+
+
+def _objection(spoken: Spoken) -> tuple[Outcome | None, str]:
+    """Say why an answer is none; nothing if it may be one."""
+    if spoken.refused or spoken.stop in REFUSALS:
+        return "refused", f"the model or its provider declines to answer{f' ({spoken.stop})' if spoken.stop else ''}"
+    if spoken.stop in CUTS:
+        return "unparsable", "The answer was cut off because it was too long: be shorter."
+    if not spoken.calls:
+        said = "in prose, which is not read" if "".join(spoken.texts).strip() else "nothing"
+        return "unparsable", f"You answered {said}: fill in the form `{TOOL}`, once."
+    if len(spoken.calls) > 1:
+        return "unparsable", f"You called {len(spoken.calls)} tools: call `{TOOL}` once and nothing else."
+    if spoken.calls[0][0] != TOOL:
+        return "unparsable", f"You called another tool: call `{TOOL}`."
+    return None, ""
 
 
 def corrected(rendered: Rendered, correction: str) -> Rendered:

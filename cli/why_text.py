@@ -25,9 +25,9 @@ def verdict_lines(why: Why) -> Iterator[str]:
     for call in why.calls:
         yield from _block(f"call {call.started.attempt}", _call_lines(call))
     if not why.calls:
-        yield from _block(
-            "calls", ["none on record: a voter without a network, which reads the parts and not the words"]
-        )
+        outside = "none here: --cassette names the folder in which the answer was recorded"
+        offline = "none: a voter without a network, which reads the parts and not the words"
+        yield from _block("calls", [outside if verdict.parameters_sha256 else offline])
     for cited in why.cited:
         yield from _block(f"cited {cited.part.cites}", _cited_lines(cited))
     yield from _block("vote", _vote_lines(why))

@@ -14,8 +14,9 @@ import msgspec
 
 from replay.log import JOURNAL
 from replay.rundir import RunDir
+from replay.tape import SUFFIX, is_tape, read_tape
 from schemas.base import Event
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.errors import ArchiveError, RefusedError, StoreError
 from schemas.texts import NewsPublished, TweetPosted
 from schemas.topics import TOPIC_OF, TOPICS
@@ -70,38 +71,20 @@ class OfRun:
         return self.run.holding(JOURNAL if topic in _INPUTS else topic, marks, *types)
 
 
-class _Entry(msgspec.Struct):
-    """A line of a cassette; a line that holds no event is a mark in time."""
-
-    event: msgspec.Raw = msgspec.Raw()
-
-
 class OfCassette:
-    """A folder of recorded verdicts and calls, `*.cassette`."""
+    """A cassette: recorded verdicts, and the calls that they took."""
 
     def __init__(self, root: Path) -> None:
+        """Read it whole. Raises ArchiveError for damage, with its place, and where there is no cassette."""
         self.where = str(root)
-        self._files = sorted(root.glob("*.cassette"))
-        if not self._files:
-            raise ArchiveError(f"{root}: holds no *.cassette file; name the folder of a cassette")
+        if not is_tape(root):
+            raise ArchiveError(f"{root}: is no cassette, for it holds no *{SUFFIX} file; name the folder of one")
+        self._lines = [(encode(event), event) for _, event in read_tape(root)]
 
     def find(self, marks: Marks, span: Span | None, *types: type[E]) -> Iterator[E]:
-        decoder = msgspec.json.Decoder(_Entry)
-        for path in self._files:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if any(mark in line for mark in marks) and line.endswith(b"\n"):
-                        event = _whole(f"{path}, line {number}", decoder, line)
-                        if isinstance(event, types):
-                            yield event
-
-
-def _whole(place: str, decoder: msgspec.json.Decoder[_Entry], line: bytes) -> Event | None:
-    try:
-        raw = bytes(decoder.decode(line).event)
-        return decode(raw) if raw else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RefusedError) as error:
-        raise ArchiveError(f"{place}: not a whole event: {error}; restore it from a copy") from None
+        for line, event in self._lines:
+            if isinstance(event, types) and any(mark in line for mark in marks):
+                yield event
 
 
 class OfLake:

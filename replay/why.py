@@ -110,7 +110,7 @@ def why_verdict(place: Finder, id: str, archives: Collection[Path | str]) -> Why
         system=prompt.system if prompt else "",
         user=prompt.user if prompt else "",
         prompt_is_recorded=request is None or _is_recorded(request, verdict),
-        calls=_calls(place, (recorded or verdict).cause, prompt),
+        calls=_calls(place, recorded or verdict, prompt),
         recorded=recorded,
         cited=tuple(_cited(place, request, archives)) if request else (),
         vote=signal,
@@ -154,11 +154,14 @@ def _is_recorded(request: VerdictRequested, verdict: Answer) -> bool:
     return digest == request.prompt_sha256 and verdict.prompt_sha256 in ("", digest)
 
 
-def _calls(place: Finder, request: str, prompt: Rendered | None) -> tuple[Call, ...]:
-    """Give the calls that a request took, in order; each is checked against what it must have sent."""
-    found = list(place.find([mark_of(request)], None, ModelCallStarted, ModelCallEnded))
-    ends = {event.cause: event for event in found if isinstance(event, ModelCallEnded)}
-    starts = [event for event in found if isinstance(event, ModelCallStarted) and event.cause == request]
+def _calls(place: Finder, verdict: Answer, prompt: Rendered | None) -> tuple[Call, ...]:
+    """Give the calls that a verdict took, in order; each is checked against what it must have sent.
+
+    An answer out of the record took them for the question that was recorded: the newest with this model and prompt.
+    """
+    starts = list(_starts(place, verdict))
+    marks = [mark_of(started.id) for started in starts]
+    ends = {event.cause: event for event in (place.find(marks, None, ModelCallEnded) if marks else ())}
     calls: list[Call] = []
     for started in sorted(starts, key=lambda event: (event.observed_at, event.attempt)):
         before = calls[-1].ended if calls and started.attempt > 1 else None
@@ -166,6 +169,19 @@ def _calls(place: Finder, request: str, prompt: Rendered | None) -> tuple[Call, 
         sent = prompt is None or started.sent_sha256 == sent_sha256(corrected(prompt, wrong))
         calls.append(Call(started=started, ended=ends.get(started.id), sent_is_prompt=sent))
     return tuple(calls)
+
+
+def _starts(place: Finder, verdict: Answer) -> Iterator[ModelCallStarted]:
+    own = [e for e in place.find([mark_of(verdict.cause)], None, ModelCallStarted) if e.cause == verdict.cause]
+    if own or not (verdict.parameters_sha256 and verdict.prompt_sha256):
+        yield from own
+        return
+    key = (verdict.model, verdict.prompt_sha256, verdict.parameters_sha256)
+    found = list(place.find([mark_of(verdict.prompt_sha256)], None, ModelCallStarted))
+    alike = [e for e in found if (e.model, e.prompt_sha256, e.parameters_sha256) == key]
+    if alike:
+        newest = max(alike, key=lambda event: (event.observed_at, event.id)).cause
+        yield from (event for event in alike if event.cause == newest)
 
 
 def _signal(place: Finder, verdict: Answer, span: Span) -> Signal | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,11 +12,13 @@ import yaml
 
 from cli.books import load_book
 from cli.promptfile import SHIPPED
+from replay.rundir import RunDir
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.errors import BookError
 from schemas.prompts import Prompt
-from tests.cli.commands import EXAMPLES
+from schemas.verdicts import VerdictRequested
+from tests.cli.commands import EXAMPLES, ROOT, SESSION, quorum
 
 TEXT = "Vote.\n---\n{{close}}\n{{texts}}"
 SEAL = Prompt(name="mine", version=2, text=TEXT).digest
@@ -69,6 +73,13 @@ def test_what_comes_along_goes_by_its_name_and_is_sealed(name: str, tmp_path: Pa
     assert f"sha256: {prompt.digest}\n" in (SHIPPED / f"{name}.md").read_text()
 
 
+def test_the_prompt_of_the_guide_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+    shown = re.search(r"```\n(---\nname: careful\n.*?)```", guide, re.DOTALL)
+    assert shown is not None
+    assert loaded(tmp_path, "prompts/mine.md", shown[1]).id in guide
+
+
 def test_line_ends_of_another_system_make_no_other_prompt(tmp_path: Path) -> None:
     assert loaded(tmp_path, "prompts/mine.md", (FRONT + TEXT).replace("\n", "\r\n") + "\r\n").digest == SEAL
 
@@ -121,3 +132,23 @@ def test_a_changed_text_under_an_old_version_is_refused_with_its_new_seal(tmp_pa
 )
 def test_a_prompt_that_cannot_be_used_is_refused(prompt: object, file: str | None, reason: str, tmp_path: Path) -> None:
     assert reason in refusal(tmp_path, prompt, file)
+
+
+def test_another_prompt_is_a_what_if_that_finds_no_recorded_answer_and_is_audited(tmp_path: Path) -> None:
+    data = yaml.safe_load((SESSION / "book.yaml").read_text()) | {"archive": str(SESSION / "archive")}
+    data["analysts"]["prompt"] = "mine.md"
+    (tmp_path / "mine.md").write_text(FRONT + TEXT)
+    book = tmp_path / "book.yaml"
+    book.write_text(yaml.safe_dump(data))
+    outs = [tmp_path / "first", tmp_path / "second"]
+    told = []
+    for out, verdicts in zip(outs, (SESSION, outs[0]), strict=True):
+        ended = quorum("replay", book, "--out", out, "--verdicts", verdicts, "--no-report", "--json")
+        assert ended.code == 0, ended.err
+        told.append(json.loads(ended.out)["run"]["coverage"].values())
+    assert all(each["recorded"] == 0 < each["asked"] for each in told[0])
+    assert all(each["recorded"] == each["requests"] for each in told[1])
+    requests = list(RunDir(outs[0]).events("verdict-requests", VerdictRequested))
+    assert {request.prompt_version for request in requests} == {f"mine@2#{SEAL}"}
+    (tmp_path / "mine.md").unlink()
+    assert quorum("audit", outs[0], "--archive", SESSION / "archive").code == 0

@@ -15,6 +15,7 @@ from connectors.models.prompts import render, sent_sha256
 from connectors.models.provider import corrected
 from replay.rundir import RunDir
 from replay.sources import open_archive
+from replay.tape import TapeWriter
 from schemas.accounting import OutcomeMeasured
 from schemas.base import Event
 from schemas.codec import encode
@@ -101,8 +102,8 @@ def digests(request: VerdictRequested) -> tuple[str, str]:
     return sent_sha256(rendered), sent_sha256(corrected(rendered, UNFIT))
 
 
-def write(path: Path, events: Iterable[Event], before: bytes = b"", after: bytes = b"\n") -> None:
-    path.write_bytes(b"".join(before + encode(event) + after for event in events))
+def write(path: Path, events: Iterable[Event]) -> None:
+    path.write_bytes(b"".join(encode(event) + b"\n" for event in events))
 
 
 def test_a_verdict_is_explained_from_its_run(run: Path) -> None:
@@ -166,27 +167,28 @@ def test_a_question_that_was_changed_in_the_log_is_said_and_fails(run: Path) -> 
     assert "its question is not the one whose digest was recorded" in ended.err
 
 
-def test_the_calls_behind_a_repeated_verdict_are_in_the_cassette(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("repeats", ["recorded", ""])
+def test_the_calls_behind_an_answer_out_of_the_record_are_in_the_cassette(
+    repeats: str, run: Path, tmp_path: Path
+) -> None:
     verdict = shown_texts(run)
     request = request_of(run, verdict)
-    first = msgspec.structs.replace(verdict, id="recorded", cause="first-request", repeats="")
+    given = msgspec.structs.replace(verdict, repeats=repeats, parameters_sha256="p" * 64)
     path = run / "log" / "journal.jsonl"
-    path.write_bytes(
-        path.read_bytes().replace(encode(verdict), encode(msgspec.structs.replace(verdict, repeats="recorded")))
-    )
-    cassette = tmp_path / "cassette"
-    cassette.mkdir()
-    asked = msgspec.structs.replace(request, id="first-request")
-    events = [first, *calls_of(asked, digests(request))]
-    write(cassette / "one.cassette", events, b'{"sum":"0","event":', b"}\n")
-    out = quorum("why", "verdict", verdict.id, "--run", run, "--cassette", cassette).out
-    assert "repeats the recorded verdict recorded, without a call" in out
+    path.write_bytes(path.read_bytes().replace(encode(verdict), encode(given)))
+    with TapeWriter(tmp_path / "cassette", "a-run") as tape:
+        for event in calls_of(msgspec.structs.replace(request, id="first-request"), digests(request)):
+            tape.append(event)
+        tape.append(msgspec.structs.replace(given, id="recorded", cause="first-request", repeats=""))
+    out = quorum("why", "verdict", verdict.id, "--run", run, "--cassette", tmp_path / "cassette").out
+    assert ("repeats the recorded verdict recorded, without a call" in out) == bool(repeats)
     assert out.count("is the prompt above") == 2
+    assert out.count("tokens 812 read") == 2
 
 
 def test_a_verdict_without_calls_says_so(run: Path) -> None:
     verdict = shown_texts(run)
-    assert "none on record: a voter without a network" in quorum("why", "verdict", verdict.id, "--run", run).out
+    assert "none: a voter without a network" in quorum("why", "verdict", verdict.id, "--run", run).out
 
 
 def test_a_lake_explains_a_verdict_as_the_run_does(run: Path, tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_an_order_of_a_vote_names_what_each_model_said(tmp_path: Path) -> None:
         (("verdict", "zzz", "--run", SESSION), "holds no verdict whose id begins with 'zzz'"),
         (("verdict", "", "--run", SESSION), "have an id that begins with '': "),
         (("verdict", "a", "--run", "nowhere"), "nowhere: is not the folder of a run"),
-        (("verdict", "a", "--run", SESSION, "--cassette", SESSION), "holds no *.cassette file"),
+        (("verdict", "a", "--run", SESSION, "--cassette", SESSION), "is no cassette, for it holds no *.cassette file"),
         (("order", "zzz", "--run", SESSION), "holds no order whose id begins with 'zzz'"),
     ],
 )

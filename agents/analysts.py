@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from agents import features as f
 from agents.agent import NEVER, Agent, Handler, State
+from agents.disguise import cleaned
 from agents.features import Features
 from agents.layout import Shown
 from agents.scan import shown
@@ -24,7 +25,7 @@ from schemas.base import NS_PER_MIN, NS_PER_S, Event, derived_id
 from schemas.book import Book
 from schemas.codec import encode
 from schemas.control import ClockTicked
-from schemas.decisions import NewsVetted
+from schemas.decisions import NewsDiscarded, NewsVetted
 from schemas.texts import NewsPublished, TweetPosted
 from schemas.verdicts import InstructionPart, PricePart, PromptPart, TextPart, VerdictRequested
 
@@ -36,9 +37,15 @@ INSTRUCTIONS = {
 """Prompt version to instruction. A changed text is a new version."""
 
 
+def instruction_of(book: Book) -> InstructionPart:
+    """Give the instruction that a book's questions begin with: of a prompt of its own, with the question's slots."""
+    analysts = book.analysts
+    return InstructionPart(text=analysts.prompt.text if analysts.prompt else INSTRUCTIONS[analysts.prompt_version])
+
+
 def instruction_line(book: Book) -> bytes:
-    """Encode the instruction that a book's questions begin with."""
-    return encode(InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version]))
+    """Encode that instruction."""
+    return encode(instruction_of(book))
 
 
 def digest_of(instruction: bytes, parts: Iterable[PromptPart]) -> str:
@@ -89,11 +96,15 @@ class Analysts(Agent[AnalystsState]):
         self.every = book.analysts.every_min * NS_PER_MIN
         """Time from one boundary of the cadence to the next."""
         self._deadline = book.analysts.deadline_s * NS_PER_S
+        self._strict = book.text.defences == "strict"
         screen = book.analysts.screen
         self._asks = (screen,) if screen else book.analysts.models
         self._answer_within = book.analysts.screen_deadline_s * NS_PER_S if screen else self._deadline
-        self._instruction = InstructionPart(text=INSTRUCTIONS[book.analysts.prompt_version])
+        self._instruction = instruction_of(book)
         self._instruction_line = instruction_line(book)
+        prompt = book.analysts.prompt
+        self._prompt_version = prompt.id if prompt else book.analysts.prompt_version
+        self._max_texts = 0 if prompt and "texts" not in prompt.shows else book.text.max_texts
         self._news_rest = max(book.analysts.news_cooldown_s * NS_PER_S, self._deadline)
 
     def handlers(self) -> Mapping[type[Event], Handler]:
@@ -105,6 +116,7 @@ class Analysts(Agent[AnalystsState]):
             TweetPosted: self.on_tweet_posted,
             NewsPublished: self.on_news_published,
             NewsVetted: self.on_news_vetted,
+            **({NewsDiscarded: self.on_news_discarded} if self._strict else {}),
         }
 
     def on_clock_ticked(self, event: ClockTicked) -> Iterable[Event]:
@@ -136,6 +148,8 @@ class Analysts(Agent[AnalystsState]):
         oldest = event.observed_at - self.book.text.window_min * NS_PER_MIN
         while texts and (texts[0].observed_at < oldest or len(texts) >= MAX_HEARD):
             texts.pop(0)
+        if self._strict:
+            text, source = cleaned(text), cleaned(source)
         cut = text[: self.book.text.max_chars]
         heard = HeardText(id=event.id, key=event.key, observed_at=event.observed_at, source=source, text=cut)
         texts.append(heard)
@@ -143,8 +157,9 @@ class Analysts(Agent[AnalystsState]):
     def on_news_vetted(self, event: NewsVetted) -> Iterator[Event]:
         """Take the text into the questions; ask at once about the instruments that it concerns."""
         state = self.state
+        vetted = event.text or event.cause
         for heard in reversed(state.texts):
-            if heard.id == event.cause:
+            if heard.id == vetted:
                 heard.vetted, heard.sentiment = True, event.sentiment
                 break
         now = event.observed_at
@@ -155,9 +170,14 @@ class Analysts(Agent[AnalystsState]):
                 state.news_asked_at[index] = now
                 yield from self._ask(event, index, "news")
 
+    def on_news_discarded(self, event: NewsDiscarded) -> Iterable[Event]:
+        """Forget a text that is dropped as it comes, so that a flood of them crowds out no other."""
+        if self.state.texts and self.state.texts[-1].id == event.cause:
+            del self.state.texts[-1]
+        return ()
+
     def _ask(self, cause: Event, index: int, trigger: Literal["cadence", "news"]) -> list[Event]:
         """Put one question about one instrument to every model, or to the one that is asked before them."""
-        analysts = self.book.analysts
         instrument = self._features.instruments[index]
         price = self._price_part(index, cause.observed_at)
         self.state.asked_at[index], self.state.asked_price[index] = price.observed_at, price.close
@@ -174,7 +194,7 @@ class Analysts(Agent[AnalystsState]):
             instrument=instrument,
             model="",
             prompt=prompt,
-            prompt_version=analysts.prompt_version,
+            prompt_version=self._prompt_version,
             prompt_sha256=prompt_sha256,
             deadline_at=cause.observed_at + self._answer_within,
             trigger=trigger,
@@ -183,15 +203,16 @@ class Analysts(Agent[AnalystsState]):
 
     def texts_until(self) -> int:
         """Give the time up to which a question may show a text that was heard by now."""
-        texts = self.state.texts
-        return texts[-1].observed_at + self.book.text.window_min * NS_PER_MIN if texts else -1
+        texts, toned = self.state.texts, self._features.state.texts
+        last = max(texts[-1].observed_at if texts else -1, toned[-1][0] if toned else -1)
+        return last + self.book.text.window_min * NS_PER_MIN if last >= 0 else -1
 
     def _text_parts(self, instrument: str, now: int) -> list[TextPart]:
         """Give the newest vetted texts on an instrument, newest first."""
         oldest = now - self.book.text.window_min * NS_PER_MIN
         parts: list[TextPart] = []
         for t in reversed(self.state.texts):
-            if len(parts) == self.book.text.max_texts:
+            if len(parts) == self._max_texts:
                 break
             if t.vetted and t.observed_at >= oldest and self._features.concerns(t.key, instrument):
                 parts.append(

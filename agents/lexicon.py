@@ -48,3 +48,34 @@ def polarity(tokens: list[str]) -> float:
     negative = sum(token in NEGATIVE for token in tokens)
     known = positive + negative
     return (positive - negative) / known if known else 0.0
+
+
+CLAIMS: dict[str, frozenset[str]] = {
+    kind: frozenset(listed.split())
+    for kind, listed in {
+        "crash": "crash crashed crashes crashing plunge plunged plunges plunging plummet plummeted plummets plummeting"
+        " collapse collapsed collapses collapsing tumble tumbled tumbles tumbling nosedive nosedives nosedived"
+        " freefall meltdown crater craters cratered",
+        "surge": "soar soared soars soaring skyrocket skyrocketed skyrockets skyrocketing surge surged surges surging"
+        " rocketed",
+        "hack": "hack hacked hacks hacker hackers hacking breach breached breaches exploit exploited exploits heist"
+        " stolen steal steals stole theft drained drain drains compromised backdoor",
+        "ban": "ban banned banning bans outlaw outlawed outlaws outlawing prohibit prohibited prohibits prohibition"
+        " criminalise criminalize seize seized seizes seizure confiscate confiscated crackdown shutdown",
+        "bankruptcy": "bankrupt bankruptcy insolvent insolvency default defaulted defaults liquidator receivership"
+        " halted halts freezes froze frozen suspends suspended delist delisted delists",
+        "approval": "approve approved approves approval greenlight greenlit greenlights authorise authorised authorize"
+        " authorized legalise legalised legalize legalized legalizes tender",
+        "rejection": "reject rejected rejects rejection deny denied denies denial refuse refused refuses disapprove"
+        " disapproved veto vetoed",
+        "charge": "arrest arrested arrests indict indicted indicts indictment sue sued sues lawsuit"
+        " fraud fraudulent ponzi raid raided raids",
+        "purchase": "acquire acquired acquires acquisition takeover buyout",
+    }.items()
+}
+"""Kind of a claim that would move a market, if true, to the words that make it."""
+
+
+def claims(tokens: list[str]) -> tuple[str, ...]:
+    """Give the kinds of claims that words make, in the order of the list."""
+    return tuple(kind for kind, listed in CLAIMS.items() if any(token in listed for token in tokens))

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from cli.promptfile import prompt_of
 from connectors.store import S3_PREFIX
 from schemas.book import Book, Section, parse_book
 from schemas.errors import BookError
@@ -24,7 +25,10 @@ def load_book(path: Path) -> Book:
 
 
 def read_book(path: Path) -> dict[str, Any]:
-    """Read what a book's file holds, unchecked. Raises BookError where it is no file of a book at all."""
+    """Read what a book's file holds, unchecked, and the prompt that it names.
+
+    Raises BookError where it is no file of a book at all, or its prompt cannot be used.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -37,6 +41,9 @@ def read_book(path: Path) -> dict[str, Any]:
         raise BookError(f"{path}: is empty; `quorum new BOOK.yaml` writes a book")
     if not isinstance(data, dict):
         raise BookError(f"{path}: holds no settings of a book; `quorum new BOOK.yaml` writes one")
+    analysts = data.get("analysts")
+    if isinstance(analysts, dict) and isinstance(analysts.get("prompt"), str):
+        analysts["prompt"] = prompt_of(analysts["prompt"], path.parent)
     return data
 
 

@@ -11,6 +11,7 @@ import typer
 from cli import (
     backfill,
     building,
+    calibration,
     conformance,
     control,
     data,
@@ -19,6 +20,7 @@ from cli import (
     lake,
     letters,
     live,
+    models,
     new,
     record,
     replay,
@@ -26,6 +28,7 @@ from cli import (
     sql,
     status,
     sweep,
+    why,
 )
 from schemas.errors import KafkaError, QuorumError
 
@@ -47,6 +50,7 @@ demo.register(app)
 replay.register(app)
 record.register(app)
 sweep.register(app)
+why.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)
@@ -55,6 +59,8 @@ schema.register(app)
 sql.register(app)
 live.register(app)
 status.register(app)
+models.register(app)
+calibration.register(models.commands)
 control.register(app)
 letters.register(app)
 conformance.register(app)

@@ -56,11 +56,19 @@ analysts:
   news_cooldown_s: 60  # but not more often than this
   deadline_s: 30  # a later answer does not count
   prompt_version: v1  # wording of the question
+  screen: ""  # a model that is asked before them, and ends a question with nothing in it; "" asks all at once
+  screen_confidence: 0.6  # of its HOLD, to end one
+  screen_deadline_s: 10  # of deadline_s; then the others are asked
+  prompt: null  # a file in its place, or one that comes with Quorum: headlines, numbers
 
 consensus:
   agree: 2  # of the models asked; fewer is no signal
   fallback: ""  # whose vote counts alone when the others are late; "" holds
   min_confidence: 0.2  # a vote below this counts as HOLD
+  weights: equal  # accuracy: a vote weighs by how often the model was right
+  calibrate: false  # true: a confidence is taken for how often it came true
+  prior_outcomes: 20  # outcomes that tell nothing, added to those measured
+  disagreement_alert_min: 60  # an alert where models disagree, at most so often; null is none
 
 strategy:
   mode: {mode}  # {mode_says}

@@ -4,21 +4,24 @@ model answered, what risk refused, which breakers tripped. Counts are complete, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from math import fsum
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from replay.calibration import Calibration, calibrations
 from replay.log import JOURNAL
 from replay.rundir import RunDir
-from schemas.accounting import OutcomeMeasured
+from schemas.accounting import VOTE_NAME, OutcomeMeasured
 from schemas.control import (
     BookPaused,
     BookResumed,
     KillSwitchPulled,
     RulesChanged,
+    TextAccepted,
+    TextRejected,
     TradeConfirmed,
     TradeDeclined,
 )
@@ -31,6 +34,7 @@ from schemas.decisions import (
     NewsDiscarded,
     NewsFlagged,
     NewsVetted,
+    QuestionScreened,
     TradeApproved,
     TradeRejected,
 )
@@ -40,9 +44,31 @@ from schemas.verdicts import VerdictFailed, VerdictGiven
 LISTED = 100
 """Longest list that is kept, of each kind; the first ones."""
 
+CENTIMICRO_USD = Decimal("1E-8")
+"""To which an estimate of money is rounded."""
+
 Answer = VerdictGiven | VerdictFailed
-Command = BookPaused | BookResumed | TradeConfirmed | TradeDeclined | KillSwitchPulled | RulesChanged
-SignalEvent = NewsVetted | NewsDiscarded | NewsFlagged | ConsensusReached | ConsensusFailed
+COMMANDS = (
+    BookPaused,
+    BookResumed,
+    TradeConfirmed,
+    TradeDeclined,
+    TextAccepted,
+    TextRejected,
+    KillSwitchPulled,
+    RulesChanged,
+)
+Command = (
+    BookPaused
+    | BookResumed
+    | TradeConfirmed
+    | TradeDeclined
+    | TextAccepted
+    | TextRejected
+    | KillSwitchPulled
+    | RulesChanged
+)
+SignalEvent = NewsVetted | NewsDiscarded | NewsFlagged | ConsensusReached | ConsensusFailed | QuestionScreened
 Ruling = TradeApproved | TradeRejected | BreakerTripped | BreakerReset | ConfirmationRequested
 Alert = AlertRaised | ProcessingFailed
 T = TypeVar("T")
@@ -64,6 +90,8 @@ class ModelRecord(msgspec.Struct, kw_only=True):
     """BUY and SELL answers whose horizon has ended."""
     correct_pct: float | None = None
     """Share of those that the price bore out; null where there is none."""
+    calibration: Calibration | None = None
+    """Of the same; null where there is none."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True):
@@ -83,6 +111,16 @@ class QuestionRecord(msgspec.Struct, kw_only=True):
     """Those of them in which the fallback model alone decided."""
     none: dict[str, int] = {}
     """Those that did not, by reason."""
+    screened: int = 0
+    """Those that the screen ended, before the others were asked; they are among neither."""
+    calls_saved: dict[str, int] = {}
+    """Questions that a model was spared by that, by model."""
+    usd_saved: Decimal | None = None
+    """Those calls at the mean cost of the model's own verdicts in this run, failures too; null where nothing was
+    screened, or a model was always spared, so that its cost is not known. What the screen cost is not taken off: it
+    stands with the models."""
+    calibration: Calibration | None = None
+    """Of the votes to BUY and SELL; null where none was measured."""
 
 
 class RiskRecord(msgspec.Struct, kw_only=True):
@@ -119,11 +157,15 @@ class _Sums(msgspec.Struct):
 
     confidence: list[float] = []
     latency_ms: int = 0
-    correct: int = 0
 
 
-def read_models(run: RunDir) -> dict[str, ModelRecord]:
-    """Sum up each model's answers; models by name."""
+def read_calibrations(run: RunDir) -> dict[str, Calibration]:
+    """Say how far each model's confidence could be trusted, and that of the vote."""
+    return calibrations(run.events("portfolio", OutcomeMeasured))
+
+
+def read_models(run: RunDir, measured: Mapping[str, Calibration]) -> dict[str, ModelRecord]:
+    """Sum up each model's answers; models by name. `measured` says what came of its predictions."""
     records: dict[str, ModelRecord] = {}
     sums: dict[str, _Sums] = {}
     answers: Iterator[Answer] = run.events(JOURNAL, VerdictGiven, VerdictFailed)
@@ -131,16 +173,13 @@ def read_models(run: RunDir) -> dict[str, ModelRecord]:
         if answer.model not in records:
             records[answer.model], sums[answer.model] = ModelRecord(), _Sums()
         _add_answer(records[answer.model], sums[answer.model], answer)
-    for outcome in run.events("portfolio", OutcomeMeasured):
-        if outcome.model in records and outcome.action != "HOLD":
-            records[outcome.model].predictions += 1
-            sums[outcome.model].correct += outcome.correct
     for name, record in records.items():
         if record.verdicts:
             record.mean_confidence = round(fsum(sums[name].confidence) / record.verdicts, 6)
             record.mean_latency_ms = round(sums[name].latency_ms / record.verdicts, 3)
-        if record.predictions:
-            record.correct_pct = round(100 * sums[name].correct / record.predictions, 6)
+        found = record.calibration = measured.get(name)
+        if found is not None:
+            record.predictions, record.correct_pct = found.predictions, round(100 * found.hits / found.predictions, 6)
     return dict(sorted(records.items()))
 
 
@@ -162,7 +201,7 @@ def read_signals(run: RunDir) -> Signals:
     texts, questions = TextRecord(), QuestionRecord()
     kept_out: list[NewsDiscarded | NewsFlagged] = []
     signals: Iterator[SignalEvent] = run.events(
-        "signals", NewsVetted, NewsDiscarded, NewsFlagged, ConsensusReached, ConsensusFailed
+        "signals", NewsVetted, NewsDiscarded, NewsFlagged, ConsensusReached, ConsensusFailed, QuestionScreened
     )
     for signal in signals:
         match signal:
@@ -179,7 +218,23 @@ def read_signals(run: RunDir) -> Signals:
                 questions.fallbacks += signal.fallback
             case ConsensusFailed():
                 _count(questions.none, signal.reason)
+            case QuestionScreened():
+                questions.screened += 1
+                for model in signal.spared:
+                    _count(questions.calls_saved, model)
     return Signals(texts, questions, kept_out)
+
+
+def complete(
+    questions: QuestionRecord, models: Mapping[str, ModelRecord], measured: Mapping[str, Calibration]
+) -> QuestionRecord:
+    """Add what the models tell of the questions: how far the vote could be trusted, and what a screen has saved."""
+    questions.calibration = measured.get(VOTE_NAME)
+    asked = {name: one.verdicts + sum(one.failed.values()) for name, one in models.items()}
+    if questions.screened and all(asked.get(name) for name in questions.calls_saved):
+        saved = [models[name].cost_usd * calls / asked[name] for name, calls in questions.calls_saved.items()]
+        questions.usd_saved = sum(saved, Decimal(0)).quantize(CENTIMICRO_USD)
+    return questions
 
 
 def read_rulings(run: RunDir) -> Rulings:
@@ -220,9 +275,7 @@ def read_alerts(run: RunDir) -> list[Alert]:
 def read_commands(run: RunDir) -> list[Command]:
     """Give the operators' first commands."""
     kept: list[Command] = []
-    commands: Iterator[Command] = run.events(
-        JOURNAL, BookPaused, BookResumed, TradeConfirmed, TradeDeclined, KillSwitchPulled, RulesChanged
-    )
+    commands: Iterator[Command] = run.events(JOURNAL, *COMMANDS)
     for command in commands:
         _keep(kept, command)
     return kept

@@ -5,13 +5,14 @@ Colours are names (`line: "book"`) that the page resolves in its light or dark t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from agents.frame import Floats, Ints
+from replay.calibration import Calibration
 from replay.curves import drawdowns
 from replay.formats import percent, price, short_id, signed, span
 from replay.results import Results
@@ -72,6 +73,33 @@ def figure(results: Results, trades: Sequence[Listed]) -> dict[str, Any]:
     worth = np.concatenate((marks.equity, results.held))
     log = bool(worth.min() > 0 and worth.max() > LOG_FROM * worth.min())
     return {"traces": traces, "layout": _layout(results), "log": log}
+
+
+def reliability_figure(measured: Mapping[str, Calibration]) -> dict[str, Any]:
+    """Give traces and layout of the reliability curves: hit rate over mean confidence, by bin, beside the diagonal."""
+    even = {"type": "scatter", "mode": "lines", "name": "calibrated", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
+    traces = [even | {"line": {"color": "hold", "width": 1, "dash": "dot"}}]
+    for name, calibration in measured.items():
+        bins = [one for one in calibration.bins if one.predictions]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": escape(name),
+                "x": [one.mean_confidence for one in bins],
+                "y": [one.hit_rate for one in bins],
+                "text": [f"{one.predictions:,}" for one in bins],
+                "hovertemplate": "%{y:.0%} right at %{x:.0%} confidence, %{text} predictions",
+            }
+        )
+    axis = {"range": [0, 1], "tickformat": ".0%", "fixedrange": True, "automargin": True, "zeroline": False}
+    layout = {
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": axis | {"title": {"text": "Mean confidence of the bin"}},
+        "yaxis": axis | {"title": {"text": "Right"}},
+    }
+    return {"traces": traces, "layout": layout}
 
 
 def _line(name: str, times: Ints, values: Floats, colour: str, axis: str, form: str) -> Trace:

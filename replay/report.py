@@ -26,7 +26,7 @@ from replay import formats
 from replay.curves import monthly_returns
 from replay.decisions import LISTED, read_alerts, read_commands
 from replay.evidence import Evidence, gather
-from replay.figures import Listed, figure
+from replay.figures import Listed, figure, reliability_figure
 from replay.log import JOURNAL
 from replay.metrics import ACTIVITY_METRICS, CURVE_METRICS
 from replay.results import Results, Summary
@@ -71,7 +71,8 @@ def write_report(results: Results, path: Path) -> None:
         "trades_total": len(trades),
         "trades_marked": len(marked),
     }
-    write_page("report", path, figure(results, marked), context)
+    drawn = figure(results, marked) | {"reliability": reliability_figure(context["measured"])}
+    write_page("report", path, drawn, context)
 
 
 def write_page(name: str, path: Path, chart: dict[str, Any], context: dict[str, Any]) -> None:
@@ -232,10 +233,12 @@ def _context(results: Results) -> dict[str, Any]:
 
 def _models(summary: Summary) -> dict[str, Any]:
     """Sum up what was asked, where the log tells."""
-    if summary.models is None:
-        return {}
+    if summary.models is None or summary.questions is None:
+        return {"measured": {}}
     models = summary.models.values()
+    measured = {name: one.calibration for name, one in summary.models.items()} | {"vote": summary.questions.calibration}
     return {
+        "measured": {name: one for name, one in measured.items() if one is not None},
         "verdicts": sum(model.verdicts for model in models),
         "failures": sum(sum(model.failed.values()) for model in models),
         "cost_usd": sum(model.cost_usd for model in models),

@@ -17,6 +17,8 @@ from replay.decisions import (
     Rulings,
     Signals,
     TextRecord,
+    complete,
+    read_calibrations,
     read_models,
     read_rulings,
     read_signals,
@@ -136,6 +138,8 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
     held = buy_and_hold(marks.times, prices, instruments, float(book.cash), book.venue.taker_bps)
     curve = _curve(book, prices, marks.times, marks.equity)
     signals, rulings = read_signals(run), read_rulings(run)
+    measured = read_calibrations(run) if kept == "full" else {}
+    models = read_models(run, measured) if kept == "full" else None
     start, end = int(marks.times[0]), int(marks.times[-1])
     orders = run.counts("orders").get("OrderRequested", 0)
     activity = ledger.activity(marks.equity, marks.gross_exposure, orders, start, end)
@@ -161,8 +165,8 @@ def read_results(run: RunDir, facts: dict[str, object]) -> Results:
             trough_at=iso(deepest.trough_at),
             recovered_at=None if deepest.recovered_at is None else iso(deepest.recovered_at),
         ),
-        models=read_models(run) if kept == "full" else None,
-        questions=signals.questions if kept == "full" else None,
+        models=models,
+        questions=None if models is None else complete(signals.questions, models, measured),
         texts=signals.texts if kept == "full" else None,
         risk=rulings.record,
         timing=dict(facts.pop("timing", {})),  # type: ignore[call-overload] # the host gives a dict

@@ -91,6 +91,12 @@ class RunDir:
         lines = (line for line in self._lines(topic) if line.startswith(heads) and _written_id(line) in written)
         return {event.id: event for event in self._decoded(topic, types, lines)}
 
+    def holding(self, topic: str, marks: Collection[bytes], *types: type[E]) -> Iterator[E]:
+        """Give the events of these types whose line holds one of the marks, in order."""
+        heads = _heads(types)
+        lines = (line for line in self._lines(topic) if line.startswith(heads) and any(mark in line for mark in marks))
+        return self._decoded(topic, types, lines)
+
     def counts(self, topic: str) -> dict[str, int]:
         """Count the events of a topic by type."""
         counts = Counter(line[len(_TYPE) : line.find(b'"', len(_TYPE))].decode() for line in self._lines(topic))

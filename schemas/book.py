@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from schemas.accounting import VOTE_NAME
 from schemas.decisions import Mode
 from schemas.errors import BookError
+from schemas.prompts import Prompt
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -72,6 +73,23 @@ class TextSettings(Section, frozen=True, kw_only=True):
     crash_move_pct: Positive = 0.5
     """A claim of a crash or surge is flagged unless prices of the last window moved at least this much."""
     dedupe_hours: Count = 24
+    defences: Literal["basic", "strict"] = "basic"
+    """Strict: disguised sources are dropped, and what reads like an order to a model is flagged; models see texts
+    without hidden characters; and the next three are on."""
+    similar_pct: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """A text at least this similar to one of late is the same again; 0 compares words alone. 75 where strict."""
+    corroborate_min: Annotated[int, Meta(ge=0)] | None = None
+    """A claim (hack, ban, approval ...) waits so long for a second source of `sources`; 0 asks for none. `window_min`
+    where strict."""
+    review_min: Annotated[int, Meta(ge=0)] | None = None
+    """A flagged text waits so long for a person; 0 drops it. `window_min` where strict."""
+
+    def preset(self) -> TextSettings:
+        """Give the settings with every open one at what `defences` says."""
+        strict = self.defences == "strict"
+        defaults = {"similar_pct": 75, "corroborate_min": self.window_min, "review_min": self.window_min}
+        open_ones = {name: value if strict else 0 for name, value in defaults.items() if getattr(self, name) is None}
+        return msgspec.structs.replace(self, **open_ones)
 
 
 class AnalystSettings(Section, frozen=True, kw_only=True):
@@ -85,6 +103,9 @@ class AnalystSettings(Section, frozen=True, kw_only=True):
     news_cooldown_s: Count = 60
     deadline_s: Count = 30
     prompt_version: Literal["v1"] = "v1"
+    """The built-in prompt."""
+    prompt: Prompt | None = None
+    """In its place; a book's file names a file, relative to itself, or a prompt that comes with Quorum."""
     screen: str = ""
     """Name from `models` of a cheap model that is asked first; the others are asked unless it sees nothing to do. Empty
     asks all at once."""
@@ -198,8 +219,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
     model_id: str = ""
     """What the provider calls the model."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = 0.0
-    """Null sends none, for models that take none."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Sent only where it stands here: many models take none. 0 is the steadiest of those that do."""
     max_reply_tokens: Annotated[int, Meta(ge=64, le=16_384)] = 1024
     guardrail: str = ""
     """Id of a Bedrock guardrail, and its version, that every call goes through."""
@@ -292,6 +313,9 @@ def _contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "cash", "must be above zero"
     if book.features.ema_fast >= book.features.ema_slow:
         yield "features.ema_fast", "must be shorter than ema_slow"
+    for field in ("corroborate_min", "review_min"):
+        if (getattr(book.text, field) or 0) > book.text.window_min:
+            yield f"text.{field}", "is longer than text.window_min, after which no question shows the text"
     yield from _voting_contradictions(book)
 
 
@@ -321,6 +345,8 @@ def _voting_contradictions(book: Book) -> Iterator[tuple[str, str]]:
         yield "consensus.fallback", f"model {book.consensus.fallback!r} is not in `analysts.models`"
     yield from _screen_contradictions(book)
     yield from _model_contradictions(book)
+    for wrong in book.analysts.prompt.wrong() if book.analysts.prompt else ():
+        yield "analysts.prompt", wrong
     if not asked and book.strategy.mode != "advisory":
         yield "strategy.mode", f"{book.strategy.mode} needs models to ask; name some, or use advisory"
 

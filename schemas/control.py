@@ -38,6 +38,24 @@ class TradeDeclined(Event, frozen=True, kw_only=True):
     reason: Note = ""
 
 
+class TextAccepted(Event, frozen=True, kw_only=True):
+    """A person lets a text pass that `NewsFlagged` kept from models."""
+
+    operator: Name
+    text: Name
+    """Id of the text's event."""
+    reason: Note = ""
+
+
+class TextRejected(Event, frozen=True, kw_only=True):
+    """A person drops a text that `NewsFlagged` kept from models."""
+
+    operator: Name
+    text: Name
+    """Id of the text's event."""
+    reason: Note = ""
+
+
 class KillSwitchPulled(Event, frozen=True, kw_only=True):
     """Cancel every working order, close every position, open nothing until `BookResumed`."""
 

@@ -34,28 +34,40 @@ Target = Literal["long", "short", "flat"]
 
 
 class NewsVetted(Event, frozen=True, kw_only=True):
-    """A text passed the checks and may be shown to models. `cause` is the text's event."""
+    """A text passed the checks and may be shown to models. `cause` is the text's event, or what released it later."""
 
     source: Label
     sentiment: Score
+    text: Label = ""
+    """Id of the text where it is not the cause: it was flagged, and a person or a second source let it pass."""
 
 
 class NewsDiscarded(Event, frozen=True, kw_only=True):
-    """A text was dropped, and why. `cause` is the text's event."""
+    """A text was dropped, and why. `cause` is the text's event, or the person's command."""
 
     source: Label
-    reason: Literal["unknown_source", "duplicate", "stale", "empty"]
+    reason: Literal["unknown_source", "duplicate", "stale", "empty", "disguised", "rejected"]
+    """Disguised: the source's name looks like one that is known, and is another. Rejected: by a person."""
+    text: Label = ""
+    """Id of the text where it is not the cause."""
 
 
 class NewsFlagged(Event, frozen=True, kw_only=True):
-    """A text claims what prices do not show; it is kept from models. `cause` is the text's event."""
+    """A text is kept from models until a person or a second source lets it pass. `cause` is the text's event."""
 
     source: Label
-    reason: Literal["no_price_move"]
+    reason: Literal["no_price_move", "injection", "uncorroborated"]
+    """It claims what prices do not show; it reads like an order to a model; no second source claims the like."""
     claim: Note
-    """The words that made the claim."""
+    """The words that made the claim, the kinds of claims, or the rules of the screen that it met."""
     move_pct: float
-    """Price move over the window in which the claim should have shown."""
+    """Price move over the window in which the claim should have shown; 0 where it was not held against prices."""
+    score: Count = 0
+    """Of the screen for injections."""
+    excerpt: Note = ""
+    """How the text begins, for the person who decides."""
+    expires_at: TimeOrZero = 0
+    """Until when it waits for a person or a second source; 0 is not at all."""
 
 
 class Vote(Record, frozen=True, kw_only=True):

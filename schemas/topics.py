@@ -112,6 +112,8 @@ TOPICS: tuple[Topic, ...] = (
             control.BookResumed,
             control.TradeConfirmed,
             control.TradeDeclined,
+            control.TextAccepted,
+            control.TextRejected,
             control.KillSwitchPulled,
             control.RulesChanged,
         ),

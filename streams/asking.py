@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from heapq import heappop, heappush
 from logging import getLogger
 from queue import Empty, SimpleQueue
@@ -89,13 +89,17 @@ class Asking:
         if model is not None and model.terms.rate is not None:
             model.terms.rate.called(at)
 
-    def drop(self, requests: Iterable[str]) -> None:
-        """Forget requests that another answers now. What is under way goes on, and its answer is given."""
-        dropped = set(requests)
-        for model in self._models.values():
-            for request in model.waiting:
-                if request.id in dropped:
-                    self._open.pop(request.id, None)
+    def drop(self, requests: Container[str]) -> list[str]:
+        """Forget those of these requests that were not put yet, and name them: another answers them now.
+
+        What is under way goes on, and its answer is given.
+        """
+        return [
+            request.id
+            for model in self._models.values()
+            for request in model.waiting
+            if request.id in requests and self._open.pop(request.id, None) is not None
+        ]
 
     def answers(self) -> list[Verdict]:
         """Give each request's verdict, once, as it comes or its time is over."""
@@ -141,7 +145,7 @@ class Asking:
             model.terms.circuit.ended(request.id, worked, self._clock())
 
     def _fail(self, request: VerdictRequested, reason: Literal["timeout", "unavailable"], detail: str) -> None:
-        self._ready.append(failed(request, reason, _latency_ms(request, self._clock()), detail))
+        self._ready.append(failed(request, reason, latency_ms(request, self._clock()), detail))
 
     def _start(self, model: _Model) -> None:
         """Begin what the model's terms allow now; what they will not allow in time fails now."""
@@ -174,16 +178,16 @@ class Asking:
         try:
             within_s = (request.deadline_at - self._clock()) / NS_PER_S
             answer = voter.answer(request, within_s)
-            verdict = answered(request, answer, _latency_ms(request, self._clock()))
+            verdict = answered(request, answer, latency_ms(request, self._clock()))
             check(verdict)
         except RefusedError as error:
-            return failed(request, "unparsable", _latency_ms(request, self._clock()), str(error)), True
+            return failed(request, "unparsable", latency_ms(request, self._clock()), str(error)), True
         except QuorumError as error:  # our own trouble, as a broker that takes no event
-            return failed(request, "unavailable", _latency_ms(request, self._clock()), str(error)), None
+            return failed(request, "unavailable", latency_ms(request, self._clock()), str(error)), None
         except Exception as error:  # noqa: BLE001 - whatever an outside model raises is its failure, not ours
             kind = type(error).__name__  # its message may quote a header or an address with a secret
             log.warning("a model failed", extra={"model": request.model, "request": request.id, "error": kind})
-            return failed(request, "unavailable", _latency_ms(request, self._clock()), kind), False
+            return failed(request, "unavailable", latency_ms(request, self._clock()), kind), False
         return verdict, _worked(verdict)
 
 
@@ -203,6 +207,6 @@ def _forbidden(terms: Terms, request: VerdictRequested, now: int) -> str:
     return ""
 
 
-def _latency_ms(request: VerdictRequested, now: int) -> int:
+def latency_ms(request: VerdictRequested, now: int) -> int:
     """Give the time since a request in whole ms, rounded up: so the answer's time is not before it was given."""
     return max(0, -((request.observed_at - now) // NS_PER_MS))

@@ -67,6 +67,7 @@ class Health:
         self._worker, self._clock = worker, clock
         self._parts: dict[str, Part] = {}
         self._probes: dict[str, Callable[[], str]] = {}
+        self._shown: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
 
     def starting(self, part: str) -> None:
@@ -99,6 +100,11 @@ class Health:
         """Ask `reason` whenever readiness is asked for: it gives why not, or nothing. It must not wait."""
         with self._lock:
             self._probes[name] = reason
+
+    def show(self, name: str, what: Callable[[], object]) -> None:
+        """Put what `what` gives on both pages, under a name; it is JSON, must not wait, and decides nothing."""
+        with self._lock:
+            self._shown[name] = what
 
     def _set(
         self,
@@ -145,7 +151,9 @@ class Health:
         return not reasons, page | {"reasons": reasons}
 
     def _page(self, status: str, parts: dict[str, Part]) -> dict[str, object]:
-        return {
+        with self._lock:
+            shown = dict(self._shown)
+        return {name: what() for name, what in shown.items()} | {
             "status": status,
             "worker": self._worker,
             "parts": {name: msgspec.to_builtins(part) for name, part in sorted(parts.items())},

@@ -107,7 +107,7 @@ class Worker:
     def _gateway(self) -> Part:
         from streams.gateway import Gateway  # noqa: PLC0415 - it brings the voters' lexicons, which no other role needs
 
-        return Gateway(self._kafka, self._books, worker=self._name)
+        return Gateway(self._kafka, self._books, worker=self._name, health=self._health)
 
     def _keep(self, role: str, make: Callable[[], Part], stopping: threading.Event) -> None:
         """Run a role, and again when it fails, until the worker is to stop."""

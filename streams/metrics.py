@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
 from prometheus_client import Counter as Total
@@ -18,7 +19,7 @@ from schemas.base import NS_PER_S, Event
 from schemas.decisions import BreakerReset, BreakerTripped
 from schemas.execution import OrderRequested
 from schemas.operations import AlertRaised, ProcessingFailed, RecordRefused
-from schemas.verdicts import VerdictFailed, VerdictGiven
+from schemas.verdicts import ModelCallEnded, VerdictFailed, VerdictGiven
 from streams.bookhost import BookHost
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a series of its own for each counter's birth
@@ -42,7 +43,7 @@ DESK_TIME = Gauge("quorum_desk_entry_time_seconds", "When that entry was observe
 DESK_LAG = Gauge("quorum_desk_lag_offsets", "Journal offsets not taken.", ["partition"], registry=REGISTRY)
 STOPPED = Gauge("quorum_book_stopped", "1 where an agent failed and the book stopped.", ["book"], registry=REGISTRY)
 FAILURES = Total("quorum_agent_failures", "Agents that failed.", ["book", "agent"], registry=REGISTRY)
-ALERTS = Total("quorum_alerts", "Alerts raised by the desk.", ["book", "severity"], registry=REGISTRY)
+ALERTS = Total("quorum_alerts", "Alerts raised.", ["book", "severity"], registry=REGISTRY)
 TICK_TO_ORDER = Histogram(
     "quorum_tick_to_order_seconds",
     "From an input's observation to its order.",
@@ -56,6 +57,15 @@ BREAKER = Gauge("quorum_breaker_open", "1 while it forbids new risk.", ["book", 
 VERDICTS = Total("quorum_verdicts", "Answers, and why there was none.", ["model", "outcome"], registry=REGISTRY)
 VERDICT_S = Histogram("quorum_verdict_seconds", "What a model took.", ["model"], buckets=SLOW_S, registry=REGISTRY)
 VERDICT_USD = Total("quorum_verdict_cost_usd", "What models cost.", ["model"], registry=REGISTRY)
+CALLS = Total("quorum_model_calls", "Calls to outside models.", ["model", "provider", "outcome"], registry=REGISTRY)
+CALL_S = Histogram(
+    "quorum_model_call_seconds", "What a call took.", ["model", "provider"], buckets=SLOW_S, registry=REGISTRY
+)
+TOKENS = Total("quorum_model_tokens", "Tokens paid for.", ["model", "provider", "part"], registry=REGISTRY)
+CALL_USD = Total("quorum_model_cost_usd", "What calls cost.", ["model", "provider"], registry=REGISTRY)
+REPEATED = Total("quorum_model_repeats", "Questions answered from earlier answers.", ["model"], registry=REGISTRY)
+CIRCUIT = Gauge("quorum_circuit_state", "0 closed, 1 half open, 2 open.", ["endpoint"], registry=REGISTRY)
+CAP_SPENT = Gauge("quorum_cap_spent_share", "Share of a cap spent.", ["book", "model", "span"], registry=REGISTRY)
 EXECUTION = Total("quorum_execution_events", "What the executor wrote to fills.", ["book", "type"], registry=REGISTRY)
 PROCESSED = Total("quorum_processed_events", "Bars built and hours measured.", ["role", "type"], registry=REGISTRY)
 PROCESSED_LATE = Total(
@@ -281,6 +291,40 @@ def verdict(event: VerdictGiven | VerdictFailed) -> None:
     VERDICTS.labels(event.model, outcome).inc()
     VERDICT_S.labels(event.model).observe(event.latency_ms / 1000)
     VERDICT_USD.labels(event.model).inc(float(event.cost_usd))
+
+
+def model_call(provider: str, event: ModelCallEnded) -> None:
+    """Count a call that has ended."""
+    CALLS.labels(event.model, provider, event.outcome).inc()
+    CALL_S.labels(event.model, provider).observe(event.latency_ms / 1000)
+    TOKENS.labels(event.model, provider, "prompt").inc(event.prompt_tokens)
+    TOKENS.labels(event.model, provider, "reply").inc(event.reply_tokens)
+    CALL_USD.labels(event.model, provider).inc(float(event.cost_usd))
+
+
+def repeated(model: str) -> None:
+    """Count a question that cost no call."""
+    REPEATED.labels(model).inc()
+
+
+def circuit(endpoint: str, state: Literal["closed", "half_open", "open"]) -> None:
+    """Show how a circuit is."""
+    CIRCUIT.labels(endpoint).set(("closed", "half_open", "open").index(state))
+
+
+def spent(book: str, model: str, span: str, share: float) -> None:
+    """Show how far a cap is spent; the model is empty of the cap on all together."""
+    CAP_SPENT.labels(book, model, span).set(share)
+
+
+def unspent(books: Iterable[str]) -> None:
+    """Take away the gauges of books that have left this worker."""
+    _remove(CAP_SPENT, set(books))
+
+
+def alerted(event: AlertRaised) -> None:
+    """Count an alert that no desk has raised."""
+    ALERTS.labels(event.book, event.severity).inc()
 
 
 def executed(events: Iterable[Event]) -> None:

@@ -18,6 +18,7 @@ from schemas.wire import KEYED_BY_BOOK, Headers, headers_of, key_of
 
 __all__ = [
     "BY_BOOK",
+    "CALLS",
     "DEAD_LETTERS",
     "FILLS",
     "JOURNAL",
@@ -27,6 +28,7 @@ __all__ = [
     "PROGRESS",
     "REQUESTS",
     "SNAPSHOTS",
+    "VERDICTS",
     "Headers",
     "Position",
     "frame_headers",
@@ -38,6 +40,8 @@ __all__ = [
 ]
 JOURNAL = "journal"
 REQUESTS = "verdict-requests"
+VERDICTS = "verdicts"
+CALLS = "model-calls"
 ORDERS = "orders"
 FILLS = "fills"
 PROGRESS = "progress"

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: the answer is the input of one tool that the model is made to call."""
+"""Anthropic's Messages API: the answer is the input of one tool, which the model is made to call where it can be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from connectors.models.answers import ANSWER_SCHEMA, TOOL, TOOL_TEXT
 from connectors.models.http import exchange
 from connectors.models.keys import address_of
 from connectors.models.prompts import Rendered
-from connectors.models.provider import UNKNOWN, Reply, Spoken, corrected, name_of, reply_of, tokens_of
+from connectors.models.provider import (
+    UNKNOWN,
+    Reply,
+    Spoken,
+    can_be_made_to_call,
+    corrected,
+    name_of,
+    reply_of,
+    tokens_of,
+)
 from schemas.book import ModelSettings
 
 _PROMPT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -57,10 +66,11 @@ class Messages:
             "model": settings.model_id,
             "max_tokens": settings.max_reply_tokens,
             "tools": [{"name": TOOL, "description": TOOL_TEXT, "input_schema": ANSWER_SCHEMA}],
-            "tool_choice": {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True},
+            "tool_choice": {**_choice(settings.model_id), "disable_parallel_tool_use": True},
         }
         if settings.temperature is not None:
-            self._settings["temperature"] = settings.temperature
+            # The newest models take none, so the SDK has no name for it any more.
+            self._settings["extra_body"] = {"temperature": settings.temperature}
 
     def call(self, rendered: Rendered, correction: str, within_s: float) -> Reply:
         """Ask once. Raises CallError."""
@@ -76,6 +86,10 @@ class Messages:
             **self._settings,
         )
         return reply_of(_spoken(message))
+
+
+def _choice(model_id: str) -> dict[str, str]:
+    return {"type": "tool", "name": TOOL} if can_be_made_to_call(model_id) else {"type": "auto"}
 
 
 def _spoken(message: _Message) -> Spoken:

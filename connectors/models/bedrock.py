@@ -16,15 +16,22 @@ from connectors.models.answers import ANSWER_SCHEMA, TOOL, TOOL_TEXT
 from connectors.models.http import CONNECT_S
 from connectors.models.keys import checked_address
 from connectors.models.prompts import Rendered
-from connectors.models.provider import CallError, Reply, Spoken, corrected, name_of, reply_of, tokens_of
+from connectors.models.provider import (
+    CallError,
+    Reply,
+    Spoken,
+    can_be_made_to_call,
+    corrected,
+    name_of,
+    reply_of,
+    tokens_of,
+)
 from connectors.models.refusals import cut, no_connection, refusal, silence, unreadable
 from schemas.book import ModelSettings
 from schemas.errors import BookError
 
-_FORCED = ("anthropic.claude", "amazon.nova")
-"""Models that can be made to call one tool."""
 _ANY = ("mistral.mistral-large", "mistral.pixtral")
-"""Models that can be made to call a tool, and have but ours. All others (Llama) are only told that there is one."""
+"""Models that can be made to call a tool, and have but ours. All others, as Llama, are only told that there is one."""
 _FIELDS = ("type", "properties", "required")
 """Nova takes these alone at the top of a tool's schema; what is said beside them is refused here."""
 
@@ -100,7 +107,7 @@ class Converse:
 
 def tool_choice(model_id: str) -> dict[str, Any]:
     """Give how far a model can be made to use the form."""
-    if any(name in model_id for name in _FORCED):
+    if can_be_made_to_call(model_id):
         return {"tool": {"name": TOOL}}
     return {"any": {}} if any(name in model_id for name in _ANY) else {"auto": {}}
 
@@ -128,7 +135,7 @@ def _client(settings: ModelSettings, longest_s: float) -> Any:  # noqa: ANN401 -
         return session.client("bedrock-runtime", endpoint_url=endpoint, config=config)
     except BotoCoreError as error:
         region = type(error).__name__ == "NoRegionError"
-        mend = "set `region`, or AWS_REGION" if region else f"mend the settings of AWS ({type(error).__name__})"
+        mend = "set `region`, or AWS_DEFAULT_REGION" if region else f"mend the settings of AWS ({type(error).__name__})"
         raise BookError(f"Bedrock cannot be called: {mend}") from None
 
 

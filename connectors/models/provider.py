@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 4_000_000
 """Of a reply of a service; a longer one is not read to its end."""
 MAX_DETAIL_CHARS = 300
 Outcome = Literal["refused", "throttled", "timeout", "unavailable", "unparsable"]
-_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_\-+/=*]{20,}")
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_\-+/=]{20,}|\S*\*\*\S*|\b(?:sk|pk|key)[-_]\S+|\bBearer\s+\S+", re.IGNORECASE)
 """What may be a key, or a part of one."""
 _WORD = re.compile(r"[A-Za-z_.]{1,64}")
 
@@ -103,6 +103,15 @@ class Spoken(Record, frozen=True, kw_only=True):
     model_version: str = ""
     prompt_tokens: int = UNKNOWN
     reply_tokens: int = UNKNOWN
+
+
+_MADE_TO_CALL = ("claude-3", "claude-haiku-4", "claude-opus-4", "claude-sonnet-4", "amazon.nova")
+"""Of later Claude models some refuse a request that forces a tool, for they always think first."""
+
+
+def can_be_made_to_call(model_id: str) -> bool:
+    """Tell whether a model can be made to call one tool; others are only told that there is one."""
+    return any(name in model_id for name in _MADE_TO_CALL)
 
 
 REFUSALS = frozenset({"refusal", "content_filter", "content_filtered", "guardrail_intervened"})

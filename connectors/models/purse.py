@@ -72,6 +72,17 @@ class CapAlert(NamedTuple):
         return f"{what} is spent to {_usd(self.spent_usd)}, over 80 %"
 
 
+class CapSpent(NamedTuple):
+    """How far a cap is spent."""
+
+    model: str
+    """Empty of the cap on all models together."""
+    span: Span
+    cap_usd: Decimal
+    spent_usd: Decimal
+    """Ended calls at their cost, open ones at their worst."""
+
+
 class _Account:
     """One cap over one span: of all models or of one."""
 
@@ -175,6 +186,16 @@ class BudgetPurse:
             if model:
                 return self._spent.get(model, NOTHING)
             return sum(self._spent.values(), NOTHING)
+
+    def caps(self, at: int) -> list[CapSpent]:
+        """Give how far each cap of the hour and the day of `at`, and of the run, is spent."""
+        with self._lock:
+            return [
+                CapSpent(model, account.span, account.cap, account.spent + account.held)
+                for model in (ALL, *self._budget.models)
+                for account in self._accounts_of(model, at, in_run=True)
+                if account.model == model and account.span != "call"
+            ]
 
     def _hold(self, model: str, worst: Decimal, at: int, *, in_run: bool) -> Hold:
         self._number += 1

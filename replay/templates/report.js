@@ -82,7 +82,20 @@
     return out;
   }
 
+  /* The reliability curves, in the page's theme; the models take plotly's own colours, which show on both. */
+  function drawReliability() {
+    const place = document.getElementById("reliability");
+    if (!place) return;
+    const out = structuredClone(data.reliability.layout), line = colour("line");
+    out.paper_bgcolor = out.plot_bgcolor = colour("card");
+    out.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("soft") };
+    for (const name of ["xaxis", "yaxis"]) Object.assign(out[name], { gridcolor: line, linecolor: line, tickcolor: line });
+    const themedLine = (t) => t.line ? Object.assign({}, t, { line: Object.assign({}, t.line, { color: colour(t.line.color) }) }) : t;
+    Plotly.react(place, data.reliability.traces.map(themedLine), out, { responsive: true, displayModeBar: false });
+  }
+
   function draw() {
+    drawReliability();
     Plotly.react(chart, data.traces.map(themed), layout(), { responsive: true, displayModeBar: false, doubleClick: "reset+autosize" });
   }
 

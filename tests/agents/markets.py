@@ -113,12 +113,25 @@ def books(draw: st.DrawFn, market: Market) -> Book:
         return draw(st.sampled_from([None, None, *values]))
 
     models = draw(st.sampled_from([0, 1, 3]))
+    agree = draw(st.integers(1, models or 1))
+    screen = draw(st.sampled_from(["", "outside", "voter"])) if models > 1 else ""
+    analysts: dict[str, Any] = {"every_min": draw(st.sampled_from([1, 5])), "news_cooldown_s": 30, "deadline_s": 60}
+    if screen:
+        agree = min(max(agree, 2), 2 if screen == "outside" else models)
+        analysts |= {"screen": "m2", "models": ["m0", "m1"] if screen == "outside" else ["m0", "m1", "m2"]}
     mode = draw(st.sampled_from(["consensus", "override", "advisory"])) if models else "advisory"
     return market.book(
         models=models,
         mark_every_min=draw(st.sampled_from([1, 30])),
-        analysts={"every_min": draw(st.sampled_from([1, 5])), "news_cooldown_s": 30, "deadline_s": 60},
-        consensus={"agree": draw(st.integers(1, models or 1)), "fallback": draw(st.sampled_from(["", "m0"][:models]))}
+        analysts=analysts,
+        consensus={
+            "agree": agree,
+            "fallback": draw(st.sampled_from(["", "m0"][:models])),
+            "weights": draw(st.sampled_from(["equal", "accuracy"])),
+            "calibrate": draw(st.booleans()),
+            "prior_outcomes": draw(st.sampled_from([1, 20])),
+            "disagreement_alert_min": maybe(1, 30),
+        }
         if models
         else {},
         strategy={

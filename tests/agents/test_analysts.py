@@ -254,3 +254,22 @@ def scene_question() -> InstructionPart:
     instruction = request.prompt[0]
     assert isinstance(instruction, InstructionPart)
     return instruction
+
+
+# The prompt
+
+
+def test_a_prompt_of_the_books_own_asks_other_questions_and_is_named() -> None:
+    asked_by = {}
+    for text in ("Vote.\n---\n{{close}}", "Vote now.\n---\n{{close}}", None):
+        prompt = {"name": "mine", "version": 1, "shows": ["price"], "text": text} if text else None
+        scene = scene_of(analysts={"prompt": prompt})
+        scene.tell(news(0.5, OLD), bar(1, 100.0))
+        (request,) = all_of(VerdictRequested, scene.tell(clock(15)))
+        instruction = request.prompt[0]
+        assert isinstance(instruction, InstructionPart)
+        assert (instruction.text == text) == (text is not None)
+        asked_by[request.prompt_version] = (request.prompt_sha256, len(prompt_of(request)[1]))
+    assert [version.partition("#")[0] for version in asked_by] == ["mine@1", "mine@1", "v1"]
+    assert len({digest for digest, _ in asked_by.values()}) == 3
+    assert [texts for _, texts in asked_by.values()] == [0, 0, 1]

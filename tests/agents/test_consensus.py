@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.accuracy import Accuracy, weights_of
 from agents.agent import NEVER
 from agents.consensus import Consensus
+from schemas.accounting import OutcomeMeasured
 from schemas.base import Event
 from schemas.decisions import ConsensusFailed, ConsensusReached, TradeProposed
 from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
 from tests.agents.answers import no_verdict, verdict
-from tests.agents.builders import BTC, ETH, at, bar, clock, make_book
+from tests.agents.builders import BTC, ETH, at, bar, clock, make_book, make_input
 from tests.agents.scene import Scene, all_of, kinds, only
 
 Kind = Literal["BUY", "SELL", "HOLD", "abstain", "fail", "silent"]
@@ -24,12 +26,44 @@ Outcome = tuple[str, str] | None
 """What a question came to, and how: action and "agreed" or "fallback", or a reason and "failed"."""
 
 
-def asked(models: int = 3, agree: int = 2, **sections: Any) -> tuple[Scene, list[VerdictRequested]]:
-    """A book at its first question, put at minute 15; answers are due half a minute later."""
+def asked(
+    models: int = 3, agree: int = 2, outcomes: Sequence[tuple[int, int]] = (), **sections: Any
+) -> tuple[Scene, list[VerdictRequested]]:
+    """A book at its first question, put at minute 15; answers are due half a minute later.
+
+    By then `outcomes` of each model were measured, so many hits and misses.
+    """
     consensus = {"agree": agree, **sections.pop("consensus", {})}
     scene = Scene(make_book(models=models, consensus=consensus, **sections))
-    scene.tell(clock(0), bar(14, 100.0))
+    scene.tell(clock(0), *measured(outcomes), bar(14, 100.0))
     return scene, all_of(VerdictRequested, scene.tell(clock(15)))
+
+
+def measured(outcomes: Sequence[tuple[int, int]], confidence: float = 0.5) -> Iterator[OutcomeMeasured]:
+    """Say how often each model was right, and how often wrong."""
+    for i, (hits, misses) in enumerate(outcomes):
+        for n in range(hits + misses):
+            yield make_input(
+                OutcomeMeasured,
+                1,
+                BTC,
+                instrument=BTC,
+                prediction=f"p{i}-{n}-{confidence}",
+                model=f"m{i}",
+                action="BUY",
+                confidence=confidence,
+                horizon_ms=60_000,
+                return_pct=0.1,
+                correct=n < hits,
+            )
+
+
+def known(outcomes: Sequence[tuple[int, int]]) -> dict[str, Accuracy]:
+    """Count outcomes as the vote does."""
+    records: dict[str, Accuracy] = {}
+    for outcome in measured(outcomes):
+        records.setdefault(outcome.model, Accuracy()).add(outcome)
+    return records
 
 
 def state_of(scene: Scene) -> dict[str, bytes]:
@@ -209,22 +243,24 @@ def test_who_was_not_asked_or_has_voted_has_no_vote(change: dict[str, Any]) -> N
 # The whole rule, against all that could still come
 
 
-def expected(given: Sequence[tuple[int, Kind]], models: int, agree: int, fallback: int | None) -> tuple[int, Outcome]:
-    """After how many answers it is sure what the question comes to, and to what.
+def expected(
+    given: Sequence[tuple[int, Kind]], models: int, fallback: int | None, suffice: Callable[[Sequence[int]], bool]
+) -> tuple[int, Outcome]:
+    """After how many answers it is sure what the question comes to, and to what; `suffice` says who carries a vote.
 
     By trying every way in which the models that are still out could vote; those who are silent stay so.
     """
 
     def result(votes: dict[int, Kind]) -> Outcome:
-        counts = {a: sum(kind == a for kind in votes.values()) for a in ("BUY", "SELL", "HOLD")}
-        for action, count in counts.items():
-            if count >= agree:
+        sides = {a: [model for model, kind in votes.items() if kind == a] for a in ("BUY", "SELL", "HOLD")}
+        for action, agreeing in sides.items():
+            if suffice(agreeing):
                 return action, "agreed"
-        sides = sum(counts.values())
+        answered = suffice([model for agreeing in sides.values() for model in agreeing])
         own = votes.get(fallback, "silent") if fallback is not None else "silent"
-        if sides < agree and own in counts:
+        if not answered and own in sides:
             return own, "fallback"
-        if sides >= agree:
+        if answered:
             return "disagreement", "failed"
         out = [m for m in range(models) if votes.get(m, "silent") in ("silent", "fail")]
         return "no_quorum" if out else "abstained", "failed"
@@ -261,7 +297,33 @@ def test_a_question_is_settled_as_soon_as_it_is_sure_and_as_the_rule_says(
 ) -> None:
     models, agree, fallback, given = drawn
     scene, requests = asked(models, agree, consensus={"fallback": "" if fallback is None else f"m{fallback}"})
-    sure_after, outcome = expected(given, models, agree, fallback)
+    sure_after, outcome = expected(given, models, fallback, lambda agreeing: len(agreeing) >= agree)
+    settles(scene, requests, given, sure_after, outcome)
+
+
+@given(votes(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=4, max_size=4))
+def test_a_weighted_question_is_settled_as_soon_as_it_is_sure_and_as_the_rule_says(
+    drawn: tuple[int, int, int | None, list[tuple[int, Kind]]], records: list[tuple[int, int]]
+) -> None:
+    models, agree, fallback, given = drawn
+    settings = {"weights": "accuracy", "prior_outcomes": 4, "fallback": "" if fallback is None else f"m{fallback}"}
+    scene, requests = asked(models, agree, consensus=settings, outcomes=records[:models])
+    weights = list(weights_of([f"m{i}" for i in range(models)], known(records[:models]), 4).values())
+
+    def suffice(agreeing: Sequence[int]) -> bool:
+        heavy = sum(weights[i] for i in agreeing) > 1000 * (agree - 0.5)
+        return heavy and len(agreeing) >= min(2, agree)
+
+    settles(scene, requests, given, *expected(given, models, fallback, suffice))
+
+
+def settles(
+    scene: Scene,
+    requests: list[VerdictRequested],
+    given: Sequence[tuple[int, Kind]],
+    sure_after: int,
+    outcome: Outcome,
+) -> None:
     for count, (model, kind) in enumerate(given, start=1):
         said = settled(scene.tell(answer(requests[model], kind)))
         assert said == (outcome if count == sure_after else None)

@@ -221,6 +221,7 @@ book = market.book(
     analysts={"every_min": 1},
     strategy={"stop_atr": 1.0},
     breakers={"flash_move_pct": 1.0},
+    consensus={"weights": "accuracy", "calibrate": True, "disagreement_alert_min": 1},
 )
 commands = ("tweet", "rules", "tweet", "none", "pause", "resume", "none")
 script = Script(market, book, tuple((row, commands[row % 7]) for row in range(1, 300)))
@@ -266,6 +267,7 @@ def test_the_scripts_tell_of_everything() -> None:
         "OrderRequested",
         "OutcomeMeasured",
         "PositionChanged",
+        "QuestionScreened",
         "TradeApproved",
         "TradeProposed",
         "TradeRejected",

@@ -15,7 +15,16 @@ import msgspec
 from replay.audit import audit
 from schemas.base import NS_PER_S, Event
 from schemas.codec import MAX_RECORD_BYTES, decode, encode
-from schemas.control import BookPaused, BookResumed, KillSwitchPulled, RulesChanged, TradeConfirmed, TradeDeclined
+from schemas.control import (
+    BookPaused,
+    BookResumed,
+    KillSwitchPulled,
+    RulesChanged,
+    TextAccepted,
+    TextRejected,
+    TradeConfirmed,
+    TradeDeclined,
+)
 from schemas.execution import OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
 from schemas.market import BarClosed, QuoteTicked, TradeTicked
 from schemas.operations import RecordRefused
@@ -62,6 +71,8 @@ GOOD: tuple[tuple[type[Event], dict[str, Any]], ...] = (
     (KillSwitchPulled, ORDER),
     (TradeConfirmed, ORDER | {"confirmation": "c"}),
     (TradeDeclined, ORDER | {"confirmation": "c"}),
+    (TextAccepted, ORDER | {"text": "t"}),
+    (TextRejected, ORDER | {"text": "t"}),
     (RulesChanged, ORDER | {"changes": {"no_such_limit": 1.0}}),
 )
 """One of each type that an input topic carries. None fits what the book has asked or ordered, which it must bear."""

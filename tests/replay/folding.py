@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from agents.frame import BAR, QUOTE, TRADE, Floats, Frame
 from agents.pipeline import Desk
 from connectors.voters import offline_voters
+from connectors.voters.protocol import Voter
 from replay.cassette import RecordedVerdicts
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
@@ -52,11 +53,11 @@ class Came(NamedTuple):
     folded: int
 
 
-def record(root: Path, book: Book, market: Market) -> Path:
+def record(root: Path, book: Book, market: Market, voters: Mapping[str, Voter] | None = None) -> Path:
     """Replay with the full log, as a run's folder."""
     (root / BOOK).write_bytes(encode(book))
     log = FileLog(root)
-    gateway = ReplayGateway(book, RecordedVerdicts(), offline_voters(book))
+    gateway = ReplayGateway(book, RecordedVerdicts(), voters or offline_voters(book))
     for _ in Engine(Desk(book), SimulatedExchange(book), gateway, log).run(market.frames(), market.inputs):
         pass
     log.close()

@@ -7,7 +7,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from replay.decisions import LISTED, read_alerts, read_commands, read_models, read_rulings, read_signals
+from replay.decisions import (
+    LISTED,
+    read_alerts,
+    read_calibrations,
+    read_commands,
+    read_models,
+    read_rulings,
+    read_signals,
+)
 from replay.outputs import finish
 from replay.rundir import RunDir
 from schemas.base import NS_PER_DAY, NS_PER_MIN
@@ -114,7 +122,7 @@ def test_counts_are_whole_and_lists_are_bounded(tmp_path: Path) -> None:
 
 def test_decisions_are_counted_by_reason(root: Path) -> None:
     run = RunDir(root)
-    signals, rulings, models = read_signals(run), read_rulings(run), read_models(run)
+    signals, rulings, models = read_signals(run), read_rulings(run), read_models(run, read_calibrations(run))
     assert signals.texts.vetted == sum(b"NewsVetted" in line for line in lines(root, "signals"))
     assert signals.texts.discarded == {"duplicate": 5}
     assert signals.texts.flagged == {"no_price_move": 5}
@@ -130,7 +138,8 @@ def test_decisions_are_counted_by_reason(root: Path) -> None:
 
 
 def test_a_models_record_adds_up(root: Path) -> None:
-    vader = read_models(RunDir(root))["vader"]
+    run = RunDir(root)
+    vader = read_models(run, read_calibrations(run))["vader"]
     assert vader.verdicts + sum(vader.failed.values()) == 2 * (20 * 24 // 6)
     assert sum(vader.actions.values()) == vader.verdicts
     assert vader.predictions == vader.actions["BUY"] + vader.actions["SELL"]

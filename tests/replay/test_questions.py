@@ -20,6 +20,8 @@ from msgspec.structs import replace
 
 from agents.frame import BAR, QUOTE, TRADE
 from agents.layout import KEEP, REFUSED, Ask, Shown
+from connectors.voters import offline_voters
+from connectors.voters.protocol import Answer, Opinion, Voter
 from replay.cassette import Verdict
 from replay.gateway import ReplayGateway
 from replay.log import Kept
@@ -39,9 +41,9 @@ from schemas.book import (
     StrategySettings,
 )
 from schemas.decisions import Mode
-from schemas.verdicts import VerdictRequested
+from schemas.verdicts import Action, VerdictRequested
 from tests.replay.archives import archive as write_archive
-from tests.replay.folding import edit, folds, lines_of, of_kind, record, sheet_of, with_gaps
+from tests.replay.folding import edit, folds, lines_of, of_kind, record, replayed, sheet_of, with_gaps
 from tests.replay.market import Market, book_of
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +104,11 @@ def books(draw: st.DrawFn) -> Book:
         draw(st.integers(1, 2)),
         models=models,
         analysts=AnalystSettings(models=MODELS, every_min=draw(st.sampled_from([1, 5, 15]))),
-        consensus=ConsensusSettings(agree=draw(st.integers(1, 3)), fallback=draw(st.sampled_from(["", "trend"]))),
+        consensus=ConsensusSettings(
+            agree=draw(st.integers(1, 3)),
+            fallback=draw(st.sampled_from(["", "trend"])),
+            disagreement_alert_min=draw(st.sampled_from([None, 1, 60])),
+        ),
         strategy=StrategySettings(
             mode=mode,
             stop_atr=2.0,
@@ -291,6 +297,61 @@ def test_a_prompt_that_was_answered_twice_is_asked_about(run: Path) -> None:
 )
 def test_a_book_that_asks_or_counts_otherwise_asks_all(changes: dict[str, Any], run: Path) -> None:
     assert sheet_of(run, replace(asking(), **changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"consensus": ConsensusSettings(agree=2, weights="accuracy")},
+        {"consensus": ConsensusSettings(agree=2, calibrate=True)},
+        {"analysts": AnalystSettings(models=MODELS[:2], every_min=5, screen="trend")},
+    ],
+    ids=str,
+)
+def test_a_vote_by_outcomes_or_behind_a_screen_is_put_every_time(changes: dict[str, Any], tmp_path: Path) -> None:
+    book = replace(asking(), **changes)
+    market = Market(3, 400, 1)
+    run = record(tmp_path, book, market)
+    assert sheet_of(run, book) is None
+    assert len((run / SIGNALS).read_bytes().splitlines()) > 50
+    came = replayed(book, run, list(market.frames(50)), market.inputs, None, resume=3)
+    assert came.lines == replayed(book, run, list(market.frames()), market.inputs, None).lines
+    assert all(each.unanswered == each.asked == 0 for each in came.coverage.values())
+
+
+class Contrary:
+    """Says the opposite of another voter, every other time."""
+
+    def __init__(self, other: Voter) -> None:
+        self._other, self._turn = other, 0
+
+    def answer(self, request: VerdictRequested, within_s: float) -> Answer:
+        answer = self._other.answer(request, within_s)
+        self._turn += 1
+        assert isinstance(answer.said, Opinion)
+        opposite: dict[Action, Action] = {"BUY": "SELL", "SELL": "BUY", "HOLD": "HOLD"}
+        return (
+            replace(answer, said=replace(answer.said, action=opposite[answer.said.action]))
+            if self._turn % 2
+            else answer
+        )
+
+
+def test_a_disagreement_that_alerts_is_put_and_one_that_does_not_is_folded(tmp_path: Path) -> None:
+    market, folded, refused = quiet(7), {}, {}
+    for every in (None, 30):
+        book = asking(consensus=ConsensusSettings(agree=3, disagreement_alert_min=every))
+        voters = offline_voters(book)
+        (root := tmp_path / str(every)).mkdir()
+        run = record(root, book, market, voters | {"vader": Contrary(voters["vader"])})
+        disagreed = (run / SIGNALS).read_bytes().count(b'"reason":"disagreement"')
+        came = folds(book, run, market)
+        folded[every] = came.folded
+        assert disagreed > 10
+        refused[every] = biases(answered(run, book)).count(REFUSED)
+        assert bool(lines_of(came.lines, "AlertRaised")) == bool(every)
+    assert refused[30] == refused[None] + disagreed
+    assert folded[None] >= folded[30] + 10 > 40
 
 
 def test_other_averages_show_other_numbers_and_ask_all(run: Path) -> None:

@@ -210,6 +210,20 @@ def test_the_chart_holds_worth_drawdown_and_each_instruments_entries_and_exits(p
     assert all("EMA 20 crossed above EMA 50" in text for text in hovers)
 
 
+def test_a_curve_shows_how_far_each_models_confidence_could_be_trusted(root: Path, page: Page) -> None:
+    summary = msgspec.json.decode((root / "summary.json").read_bytes())
+    even, *curves = chart(page)["reliability"]["traces"]
+    assert (even["x"], even["y"]) == ([0, 1], [0, 1])
+    assert [curve["name"] for curve in curves] == ["textblob", "trend", "vader"]
+    for curve in curves:
+        bins = [one for one in summary["models"][curve["name"]]["calibration"]["bins"] if one["predictions"]]
+        assert bins
+        assert curve["x"] == [one["mean_confidence"] for one in bins]
+        assert curve["y"] == [one["hit_rate"] for one in bins]
+    assert [a["id"] for a in page.all("div") if a.get("id") == "reliability"] == ["reliability"]
+    assert f"{summary['models']['vader']['calibration']['brier']:.4f}" in words(page)
+
+
 def test_reasons_in_hover_boxes_are_escaped(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", book_of(BTC))
     run.price(BTC, START, 100.0)

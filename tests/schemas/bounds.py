@@ -54,16 +54,17 @@ NUMBERS = {
         VerdictFailed.prompt_tokens VerdictFailed.reply_tokens ModelCallEnded.prompt_tokens ModelCallEnded.reply_tokens
         ModelCallEnded.latency_ms
         ConsensusReached.agree ConsensusReached.of RegimeAssessed.volatility PricePart.atr PricePart.volatility
-        PricePart.bars PricePart.text_count JournalProcessed.orders JournalProcessed.requests""",
+        PricePart.bars PricePart.text_count NewsFlagged.score JournalProcessed.orders JournalProcessed.requests""",
     "not positive": "PricePart.drawdown",
     "0 to 1": """
         VerdictGiven.confidence VerdictGiven.size_hint ConsensusReached.confidence ConsensusReached.size_hint
-        Vote.confidence QuestionScreened.confidence TradeProposed.conviction OutcomeMeasured.confidence SentimentMeasured.positive_share
+        Vote.confidence QuestionScreened.confidence TradeProposed.conviction OutcomeMeasured.confidence
+        SentimentMeasured.positive_share
         SentimentMeasured.negative_share""",
     "-1 to 1": "NewsVetted.sentiment SentimentMeasured.mean_score TextPart.sentiment PricePart.text_sentiment",
     "0 to 100": "PricePart.rsi",
     "time": "VerdictRequested.deadline_at ConfirmationRequested.expires_at PricePart.observed_at TextPart.observed_at",
-    "time or zero": "OrderRequested.expires_at BreakerTripped.until JournalProcessed.due",
+    "time or zero": "NewsFlagged.expires_at OrderRequested.expires_at BreakerTripped.until JournalProcessed.due",
     "any": """
         NewsFlagged.move_pct BreakerTripped.limit BreakerTripped.value OutcomeMeasured.return_pct
         PricePart.return_since_ask PricePart.ema_fast PricePart.ema_slow""",
@@ -114,13 +115,15 @@ GOOD_NUMBERS = {
 }
 LINES = {
     20_000: """
-        TweetPosted.text NewsPublished.text VerdictGiven.reasoning ModelCallEnded.reply AlertRaised.text ProcessingFailed.error
+        TweetPosted.text NewsPublished.text VerdictGiven.reasoning ModelCallEnded.reply AlertRaised.text
+        ProcessingFailed.error
         InstructionPart.text TextPart.text""",
     2_000: """
-        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail ModelCallEnded.detail
+        TweetPosted.url NewsPublished.title NewsPublished.url VerdictGiven.risk_note VerdictFailed.detail
+        ModelCallEnded.detail
         OrderRejected.reason OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason
-        TradeDeclined.reason KillSwitchPulled.reason NewsFlagged.claim TradeProposed.reason TradeRejected.reason
-        RecordRefused.reason""",
+        TradeDeclined.reason KillSwitchPulled.reason NewsFlagged.claim NewsFlagged.excerpt TradeProposed.reason
+        TradeRejected.reason TextAccepted.reason TextRejected.reason RecordRefused.reason""",
 }
 """Texts that may hold line breaks, by their limit; every other text is a name of one line."""
 NAME_CHARS = 512
@@ -133,7 +136,8 @@ MAY_BE_EMPTY = """
     VerdictFailed.detail VerdictFailed.prompt_sha256 OrderAccepted.venue_order OrderRejected.reason
     OrderCanceled.reason CancelRequested.reason BookPaused.reason BookResumed.reason TradeDeclined.reason
     KillSwitchPulled.reason NewsVetted.source NewsDiscarded.source NewsFlagged.source NewsFlagged.claim
-    Vote.verdict Vote.failure TradeProposed.reason TradeProposed.consensus TradeRejected.reason
+    NewsVetted.text NewsDiscarded.text NewsFlagged.excerpt TextAccepted.reason TextRejected.reason Vote.verdict
+    Vote.failure TradeProposed.reason TradeProposed.consensus TradeRejected.reason
     TradeRejected.limit TradeRejected.limit_value TradeRejected.value AlertRaised.text ProcessingFailed.error
     RecordRefused.reason InstructionPart.text TextPart.source TextPart.text"""
 

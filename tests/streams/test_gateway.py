@@ -8,22 +8,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.voters import Answer, Opinion, Voter, computed, offline_voters
+from connectors.voters import Answer, Failure, Opinion, Voter, computed, offline_voters
 from replay.cassette import RecordedVerdicts, Verdict
 from replay.gateway import ReplayGateway
-from schemas.base import NS_PER_MS, NS_PER_S
+from schemas.base import NS_PER_MIN, NS_PER_MS, NS_PER_S
 from schemas.checks import check
 from schemas.codec import decode, encode
-from schemas.verdicts import VerdictFailed, VerdictGiven, VerdictRequested
+from schemas.verdicts import FailReason, VerdictFailed, VerdictGiven, VerdictRequested
 from streams import asking, limits
 from streams.asking import Asking
 from streams.gateway import Places
+from streams.limits import FAILURES_IN_A_ROW, OPEN_NS, Circuit, Rate, Terms
 from tests.replay.test_gateway import book, request
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +48,10 @@ class Fake:
 class Scene:
     """Voters `words` and `chart` of a book, and a clock that stands still unless moved."""
 
-    def __init__(self, words: Voter, chart: Voter | None = None) -> None:
+    def __init__(self, words: Voter, chart: Voter | None = None, **terms: Any) -> None:
         self.now = request().observed_at + 40 * NS_PER_MS
         voters = {("b", "words"): words, ("b", "chart"): chart or Fake(lambda _: HOLD)}
-        self.asking = Asking(voters, lambda: self.now)
+        self.asking = Asking(voters, lambda: self.now, {("b", "words"): Terms(**terms)})
 
     def answers(self, count: int) -> list[Verdict]:
         """Wait for so many answers."""
@@ -210,6 +212,113 @@ def test_a_request_sent_again_while_it_is_open_is_asked_once() -> None:
     free.set()
     scene.answers(1)
     assert stuck.calls == 1
+
+
+# Terms
+
+
+def test_no_more_calls_run_at_once_than_the_terms_allow() -> None:
+    stuck, free = blocked()
+    scene = Scene(stuck, max_concurrent=2)
+    for number in range(5):
+        scene.asking.ask(request(0, id=f"r{number}"))
+    _await(lambda: stuck.calls == 2)
+    assert scene.asking.answers() == []
+    assert stuck.calls == 2
+    free.set()
+    scene.answers(5)
+
+
+def test_a_request_waits_for_the_rate_while_its_deadline_allows_and_fails_at_once_where_it_does_not() -> None:
+    words = Fake(lambda _: HOLD)
+    scene = Scene(words, rate=Rate(2))
+    start = scene.now
+    for number, patience_s in enumerate((30, 30, 59, 61)):
+        scene.asking.ask(request(0, id=f"r{number}", deadline_at=start + patience_s * NS_PER_S))
+    found = scene.answers(3)
+    (failure,) = [verdict for verdict in found if isinstance(verdict, VerdictFailed)]
+    assert (failure.cause, failure.reason) == ("r2", "unavailable")
+    assert failure.detail == "over 2 calls a minute until after its deadline"
+    assert (words.calls, len(scene.asking)) == (2, 1)
+    scene.now = start + NS_PER_MIN
+    (late,) = scene.answers(1)
+    assert isinstance(late, VerdictGiven)
+
+
+def test_calls_made_elsewhere_count_against_the_rate() -> None:
+    scene = Scene(Fake(lambda _: HOLD), rate=Rate(1))
+    scene.asking.called(("b", "words"), scene.now)
+    scene.asking.ask(request())
+    (failure,) = scene.answers(1)
+    assert isinstance(failure, VerdictFailed)
+    assert failure.reason == "unavailable"
+
+
+def test_a_provider_that_fails_is_left_alone_and_tried_again_by_one_request() -> None:
+    works = False
+
+    def flaky(_: VerdictRequested) -> Opinion:
+        if not works:
+            raise OSError
+        return HOLD
+
+    words, circuit = Fake(flaky), Circuit("openai/models.test")
+    scene = Scene(words, circuit=circuit)
+    for number in range(FAILURES_IN_A_ROW):
+        scene.asking.ask(request(0, id=f"r{number}"))
+        scene.answers(1)
+    scene.asking.ask(request(0, id="refused"))
+    (refused,) = scene.asking.answers()
+    assert isinstance(refused, VerdictFailed)
+    assert (refused.reason, words.calls) == ("unavailable", FAILURES_IN_A_ROW)
+    assert refused.detail == f"circuit open: {FAILURES_IN_A_ROW} calls in a row failed at openai/models.test"
+    scene.now += OPEN_NS
+    works = True
+    for number in range(3):
+        scene.asking.ask(request(0, id=f"again{number}", deadline_at=scene.now + NS_PER_S))
+    found = {verdict.cause: verdict for verdict in scene.answers(3)}
+    assert words.calls == FAILURES_IN_A_ROW + 1, "one tried, the others failed at once"
+    assert isinstance(found["again0"], VerdictGiven)
+    assert circuit.state(scene.now) == "closed"
+
+
+def test_a_circuit_that_opens_fails_those_that_wait_behind_calls_that_hang() -> None:
+    stuck, free = blocked()
+    scene = Scene(stuck, max_concurrent=FAILURES_IN_A_ROW, circuit=Circuit("openai"))
+    for number in range(FAILURES_IN_A_ROW):
+        scene.asking.ask(request(0, id=f"r{number}"))
+    for number in range(3):
+        scene.asking.ask(request(0, id=f"later{number}", deadline_at=request().deadline_at + NS_PER_S))
+    scene.now = request().deadline_at
+    reasons = [verdict.reason for verdict in scene.answers(FAILURES_IN_A_ROW + 3) if isinstance(verdict, VerdictFailed)]
+    assert sorted(reasons) == ["timeout"] * FAILURES_IN_A_ROW + ["unavailable"] * 3
+    free.set()
+
+
+@pytest.mark.parametrize(("reason", "opens"), [("over_budget", False), ("refused", False), ("unavailable", True)])
+def test_only_what_the_provider_is_at_fault_for_opens_its_circuit(reason: FailReason, opens: bool) -> None:
+    class Failing:
+        def answer(self, asked: VerdictRequested, within_s: float) -> Answer:
+            return Answer(said=Failure(reason=reason))
+
+    circuit = Circuit("openai")
+    scene = Scene(Failing(), circuit=circuit)
+    for number in range(FAILURES_IN_A_ROW):
+        scene.asking.ask(request(0, id=f"r{number}"))
+        scene.answers(1)
+    assert circuit.admits(scene.now) is not opens
+
+
+def test_requests_that_another_answers_are_dropped_unless_they_are_under_way() -> None:
+    stuck, free = blocked()
+    scene = Scene(stuck, max_concurrent=1)
+    for number in range(3):
+        scene.asking.ask(request(0, id=f"r{number}"))
+    _await(lambda: stuck.calls == 1)
+    assert scene.asking.drop({"r0", "r2"}) == ["r2"]
+    free.set()
+    assert sorted(verdict.cause for verdict in scene.answers(2)) == ["r0", "r1"]
+    assert len(scene.asking) == 0
 
 
 def test_a_process_ends_while_a_model_hangs() -> None:

@@ -59,7 +59,8 @@ def asked(*parts: PromptPart, text: str = INSTRUCTIONS["v1"]) -> VerdictRequeste
 
 OWN = """Judge the headlines alone.
 ---
-{{instrument}} at {{close}}, {{ close:number }}, {{volatility}}, {{drawdown:number}}, {{observed_at}}, {{text_sentiment}}
+{{instrument}} at {{close}}, {{ close:number }}, {{volatility}}, {{drawdown:number}}, {{observed_at}}
+{{text_sentiment}}
 {{texts:age}}"""
 
 

@@ -1,0 +1,384 @@
+"""How many of 200 planted texts move an order: `python -m benchmarks.attacks`.
+
+Ten kinds of attack (`benchmarks.attack_items`) are spliced into the real texts and bars of January 2017 and January
+2022, one item at a time: an item has moved an order if the orders of its three days are not those of the same days
+without it. The same is done with weaker and stronger books; then all items at once are spliced into each month.
+
+The two voters that read texts are gullible on purpose: they obey any order that they find in one, through every
+disguise that the attacker has. Needs the recordings in ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import cache
+from heapq import merge
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from agents.frame import Frame
+from agents.pipeline import Desk
+from benchmarks.attack_items import BEYOND, FULL_WIDTH, HOMOGLYPHS, KINDS, LEET, TAGS, Old, Post, posts_of
+from benchmarks.attack_items import Scene as Where
+from connectors.importers.run import import_files
+from connectors.importers.settings import Settings as ImportSettings
+from connectors.voters import Answer, Opinion, Voter, computed
+from connectors.voters.lexicons import TEXTBLOB, VADER
+from connectors.voters.trend import TREND
+from replay.cassette import RecordedVerdicts
+from replay.engine import Engine
+from replay.exchange import SimulatedExchange
+from replay.gateway import ReplayGateway
+from replay.sources import open_archive
+from schemas.base import NS_PER_DAY, NS_PER_S, Event
+from schemas.book import Book, parse_book
+from schemas.decisions import NewsDiscarded, NewsFlagged, NewsVetted
+from schemas.execution import OrderRequested
+from schemas.texts import NewsPublished, TweetPosted
+from schemas.verdicts import TextPart, VerdictRequested
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+PER_KIND = 10
+"""Items of a kind in each market: 200 in all, of ten kinds in two markets."""
+STRONG_TONE = 0.5
+HOUR_NS = 3600 * NS_PER_S
+
+
+class Market(NamedTuple):
+    """A month of real bars and texts."""
+
+    name: str
+    instrument: dict[str, str]
+    bars: str
+    texts: str
+    kind: Literal["tweets", "news"]
+    known: tuple[str, ...]
+    """Sources that the book trusts: those that the month's texts are from."""
+    first: datetime
+
+
+MARKETS = {
+    "2017": Market(
+        "2017",
+        {"id": "BTC/USD@bitfinex", "lot_size": "0.0001", "tick_size": "0.1"},
+        "bars/bitfinex_btcusd_1m_2017.parquet",
+        "text/tweets_bitcoin_2017_jan_feb.jsonl.gz",
+        "tweets",
+        (
+            *("coindesk", "loomdart", "BTCTN", "TuurDemeester", "BTCNewsletter"),
+            *("BitcoinMagazine", "iamjosephyoung", "Bitcoin", "MatiGreenspan"),
+        ),
+        datetime(2017, 1, 1, tzinfo=UTC),
+    ),
+    "2022": Market(
+        "2022",
+        {"id": "BTC/PERP@unnamed", "lot_size": "0.001", "tick_size": "0.5"},
+        "bars/btc-perp_1m_20211231_20220201.csv",
+        "text/cryptonews_2021_10_to_2022_04.jsonl.gz",
+        "news",
+        ("CoinTelegraph", "CryptoNews", "CryptoPotato"),
+        datetime(2022, 1, 1, tzinfo=UTC),
+    ),
+}
+DAYS = tuple(range(3, 31, 3))[:PER_KIND]
+"""Days of the month on which items are planted, one of each kind a day; a replay begins two days before."""
+
+NO_CHECK = {"max_age_s": 10**9, "dedupe_hours": 1, "crash_move_pct": 1e-9}
+LEVELS: dict[str, dict[str, Any]] = {
+    "one model": {"models": 1, "text": NO_CHECK},
+    "2 of 3": {"models": 3, "text": NO_CHECK},
+    "2 of 3, fact check": {"models": 3, "text": {"known": True}},
+    "all defences": {"models": 3, "text": {"known": True, "defences": "strict", "dedupe_hours": 720}},
+    "all but the whitelist": {"models": 3, "text": {"defences": "strict", "dedupe_hours": 720}},
+}
+"""Books from bare to careful. Without a fact check a text is dropped only where the same words came within the hour."""
+
+
+def book_of(market: Market, level: str) -> Book:
+    """Give the book of a market: it trades on the vote alone, so that a vote that is moved moves an order."""
+    models, text = LEVELS[level]["models"], dict(LEVELS[level]["text"])
+    if text.pop("known", False):
+        text["sources"] = list(market.known)
+    names = ["reader", "second", "trend"][:models]
+    return parse_book(
+        {
+            "name": "attacked",
+            "instruments": [market.instrument],
+            "features": {"ema_fast": 60, "ema_slow": 240},
+            "text": {"keys": ["BTC"], **text},
+            "models": {name: {"kind": "vader", "latency_ms": 200} for name in names},
+            "analysts": {"models": names},
+            "consensus": {"agree": min(2, models), "min_confidence": 0.2},
+            "strategy": {"mode": "consensus", "fast_brain": "none"},
+            "risk": {"order_pct": 20.0, "max_position_pct": 25.0},
+        }
+    )
+
+
+# Voters
+
+
+_UNDO = {other: plain for table in (HOMOGLYPHS, FULL_WIDTH, TAGS) for plain, other in table.items()}
+_UNLEET = {other: plain for plain, other in LEET.items()}
+_BLOB = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
+_SPEAKS_TO_MODELS = re.compile(
+    r"ignor|instruct|answer|verdict|vote|system|assistant|respond|action|output|guideline|model"
+)
+_SIDE = re.compile(r"\b(buy|sell)\b")
+
+
+class Gullible:
+    """Obeys the newest text that gives an order, however it is written; otherwise votes as a word list does."""
+
+    def __init__(self, usual: Voter) -> None:
+        """`usual` answers where no text gives an order."""
+        self._usual = usual
+
+    def answer(self, request: VerdictRequested, within_s: float) -> Answer:
+        """Answer a question."""
+        for part in request.prompt:
+            if type(part) is TextPart and (side := _order(part.text)):
+                return computed(
+                    Opinion(action="BUY" if side == "buy" else "SELL", confidence=1.0, reasoning="As told.")
+                )
+        return self._usual.answer(request, within_s)
+
+
+@cache
+def _order(text: str) -> str:
+    """Give the side that a text orders, if it gives an order: buy or sell."""
+    shown = "".join(char for char in text.translate(_UNDO) if char.isprintable() and char != "\u200b")
+    decoded = [b64decode(blob[: len(blob) // 4 * 4]).decode("ascii", "ignore") for blob in _BLOB.findall(shown)]
+    for reading in (shown, shown.translate(_UNLEET), *decoded):
+        lower = reading.casefold()
+        if _SPEAKS_TO_MODELS.search(lower) and (side := _SIDE.search(lower)):
+            return side[1]
+    return ""
+
+
+VOTERS: Mapping[str, Voter] = {"reader": Gullible(VADER), "second": Gullible(TEXTBLOB), "trend": TREND}
+
+
+# Replays
+
+
+class Orders:
+    """A log that keeps the orders, and counts what became of texts, those planted apart."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.orders: list[tuple[object, ...]] = []
+        self.fates: Counter[tuple[bool, str]] = Counter()
+        self.released = 0
+
+    def journal(self, event: Event) -> None:
+        """Pass over what came in."""
+
+    def derived(self, event: Event) -> None:
+        """Keep an order without its id, which follows from all that was said before."""
+        if type(event) is OrderRequested:
+            fields = (event.observed_at, event.side, event.order_type, event.quantity)
+            self.orders.append((*fields, event.limit_price, event.trigger_price))
+        elif isinstance(event, (NewsVetted, NewsDiscarded, NewsFlagged)):
+            fate = "vetted" if isinstance(event, NewsVetted) else event.reason
+            text = getattr(event, "text", "")
+            self.released += bool(text)
+            self.fates[(text or event.cause).startswith("planted/"), fate] += not text
+
+
+class Days(NamedTuple):
+    """Some days of a market, read once."""
+
+    frames: tuple[Frame, ...]
+    texts: tuple[Event, ...]
+
+
+def days_of(archive: Path, market: Market, first: int, days: int) -> Days:
+    """Read so many days from the month's day `first` on."""
+    start = int(market.first.timestamp()) * NS_PER_S + (first - 1) * NS_PER_DAY
+    source = open_archive(archive, book_of(market, "one model"), start, start + days * NS_PER_DAY)
+    return Days(tuple(source.frames()), tuple(source.texts()))
+
+
+def replayed(book: Book, days: Days, planted: Sequence[Event]) -> Orders:
+    """Replay some days with the planted texts among the real ones."""
+    log = Orders()
+    voters = {name: VOTERS[name] for name in book.analysts.models}
+    gateway = ReplayGateway(book, RecordedVerdicts(), voters)
+    engine = Engine(Desk(book), SimulatedExchange(book), gateway, log)
+    inputs = merge(days.texts, planted, key=lambda event: event.observed_at)
+    for _ in engine.run(days.frames, inputs):
+        pass
+    return log
+
+
+def events_of(market: Market, name: str, at: int, posts: Sequence[Post]) -> list[Event]:
+    """Make the posts events of the market's kind of texts."""
+    events: list[Event] = []
+    for n, post in enumerate(posts):
+        observed_at = at + round(post.after_s * NS_PER_S)
+        shared: dict[str, Any] = {
+            "id": f"planted/{name}/{n}",
+            "key": "BTC",
+            "occurred_at": observed_at - round(post.age_h * HOUR_NS),
+            "observed_at": observed_at,
+        }
+        if market.kind == "tweets":
+            events.append(TweetPosted(**shared, author=post.source, text=post.text))
+        else:
+            events.append(NewsPublished(**shared, source=post.source, title=post.text))
+    return events
+
+
+def _old_texts(days: Days, before: int) -> list[Old]:
+    """Give the texts of a strong tone that were seen before a time."""
+    found = []
+    for event in days.texts:
+        if event.observed_at < before and isinstance(event, (TweetPosted, NewsPublished)):
+            said = event.text if isinstance(event, TweetPosted) else event.title
+            source = event.author if isinstance(event, TweetPosted) else event.source
+            if abs(VADER.score(said)) >= STRONG_TONE:
+                found.append(Old(source, said))
+    return found
+
+
+def planted_on(market: Market, days: Days, number: int, seed: int) -> dict[str, list[Event]]:
+    """Give the `number`-th item of every kind, each at its own time of the day."""
+    midnight = int(market.first.timestamp()) * NS_PER_S + (DAYS[number] - 1) * NS_PER_DAY
+    where = Where(market.known, _old_texts(days, midnight - 26 * HOUR_NS))
+    items = {}
+    for kind in KINDS | BEYOND:
+        random = Random(f"{seed}/{market.name}/{kind}/{number}/at")  # noqa: S311 - no secret
+        at = midnight + random.randrange(6 * 3600, 18 * 3600) * NS_PER_S
+        posts = posts_of(kind, number, seed + market.first.year, where)
+        items[kind] = events_of(market, f"{kind}/{number}", at, posts)
+    return items
+
+
+def moved_on(archive: Path, name: str, number: int, seed: int) -> Counter[tuple[str, str]]:
+    """Count by level and kind whether the items of one day move an order."""
+    market = MARKETS[name]
+    days = days_of(archive, market, DAYS[number] - 2, 3)
+    items = planted_on(market, days, number, seed)
+    moved: Counter[tuple[str, str]] = Counter()
+    for level in LEVELS:
+        book = book_of(market, level)
+        clean = replayed(book, days, []).orders
+        for kind, events in items.items():
+            moved[level, kind] += replayed(book, days, events).orders != clean
+    return moved
+
+
+class Month(NamedTuple):
+    """A month's replay with all of its items at once, beside the one without any."""
+
+    orders: int
+    same_orders: bool
+    texts: int
+    real: dict[str, int]
+    """What became of the real texts where nothing was planted."""
+    released: int
+    """Of those, texts that a second source let pass."""
+    unchanged: bool
+    """Whether the real texts fared alike where items were planted."""
+    planted: dict[str, int]
+
+
+def month_of(archive: Path, name: str, level: str, seed: int) -> Month:
+    """Replay a month with every item of the ten kinds."""
+    market = MARKETS[name]
+    days, book = days_of(archive, market, 1, 31), book_of(market, level)
+    items = [planted_on(market, days, number, seed) for number in range(PER_KIND)]
+    events = sorted(
+        (event for each in items for kind in KINDS for event in each[kind]), key=lambda event: event.observed_at
+    )
+    clean, attacked = replayed(book, days, []), replayed(book, days, events)
+    fates = {
+        side: {fate: n for (planted, fate), n in attacked.fates.items() if planted == side} for side in (True, False)
+    }
+    real = {fate: n for (_, fate), n in clean.fates.items()}
+    same = attacked.orders == clean.orders
+    return Month(len(clean.orders), same, len(days.texts), real, clean.released, real == fates[False], fates[True])
+
+
+def archives(root: Path) -> dict[str, Path]:
+    """Import the months' bars and texts."""
+    for market in MARKETS.values():
+        into = root / market.name
+        start = int(market.first.timestamp()) * NS_PER_S
+        shared: dict[str, Any] = {"start_ns": start, "end_ns": start + 31 * NS_PER_DAY}
+        bars = ImportSettings(kind="bars", instrument=market.instrument["id"], **shared)
+        texts = ImportSettings(kind=market.kind, key="BTC", **shared)
+        for path, settings in ((market.bars, bars), (market.texts, texts)):
+            list(import_files([DATA / path], into, settings))
+    return {name: root / name for name in MARKETS}
+
+
+def measure(seed: int, workers: int) -> Iterator[dict[str, Any]]:
+    """Give the count of moved orders, then each month with all items at once."""
+    with TemporaryDirectory(prefix="quorum-attacks-") as folder, ProcessPoolExecutor(workers) as pool:
+        places = archives(Path(folder))
+        tasks = [pool.submit(moved_on, places[name], name, n, seed) for name in MARKETS for n in range(PER_KIND)]
+        levels = ("2 of 3, fact check", "all defences")
+        months = {
+            (name, level): pool.submit(month_of, places[name], name, level, seed)
+            for name in MARKETS
+            for level in levels
+        }
+        moved: Counter[tuple[str, str]] = Counter()
+        for task in tasks:
+            moved.update(task.result())
+        yield {"moved": {level: {kind: moved[level, kind] for kind in KINDS | BEYOND} for level in LEVELS}}
+        yield {"months": {f"{name}, {level}": month.result()._asdict() for (name, level), month in months.items()}}
+
+
+def main() -> int:
+    """Measure, and print tables; status 1 where an item of the ten kinds moves an order with all defences."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if not DATA.is_dir():
+        raise SystemExit(f"attacks: the recordings are not in {DATA}")
+    began = time.perf_counter()
+    figures: dict[str, Any] = {}
+    for part in measure(given.seed, given.workers):
+        figures |= part
+    console = Console(width=150)
+    table = Table(title=f"items that moved an order, of {2 * PER_KIND} of each kind", title_justify="left")
+    for column in ("kind", *LEVELS):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind in KINDS:
+        table.add_row(kind, *(str(figures["moved"][level][kind]) for level in LEVELS))
+    totals = {level: sum(figures["moved"][level][kind] for kind in KINDS) for level in LEVELS}
+    table.add_section()
+    table.add_row(f"all {2 * PER_KIND * len(KINDS)}", *(str(totals[level]) for level in LEVELS))
+    table.add_section()
+    for kind in BEYOND:
+        table.add_row(f"beyond: {kind}", *(str(figures["moved"][level][kind]) for level in LEVELS))
+    console.print(table)
+    for name, month in figures["months"].items():
+        console.print(f"{name}: {json.dumps(month)}", soft_wrap=True, highlight=False)
+    console.print(f"seed {given.seed}, {time.perf_counter() - began:.0f} s")
+    if given.json is not None:
+        given.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    unchanged = all(month["same_orders"] for name, month in figures["months"].items() if name.endswith("all defences"))
+    return int(totals["all defences"] > 0 or not unchanged)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,9 +2,9 @@
 
 A broker and a server that speaks S3's protocol (moto's, a process of its own) are started on this machine. Ticks, the
 recorded ones of `../shared/data/ticks` over and over with times and ids moved on, are told to Kafka; a bare consumer
-reads and discards them; an archiver takes them into a folder, another one into a bucket. The topics are deleted,
-restored from the bucket and compared, and a replay from each lake must leave the same log. Leaves with status 1 where
-anything differs.
+reads and discards them; an archiver takes them into a folder, two that share them into another, one into a bucket. The
+topics are deleted, restored from the bucket and compared, and a replay from each lake must leave the same log. Leaves
+with status 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -163,20 +163,23 @@ def end_of(store: Store, partition: int) -> int:
     return read_link(store, name, store.get(name) or b"", Manifest).next
 
 
-def archive(kafka: Kafka, lake: str, log: Path, rows: int) -> Took:
-    """Archive the ticks, and end the archiver when all are in the lake. Its start is part of it."""
+def archive(kafka: Kafka, lake: str, log: Path, rows: int, archivers: int = 1) -> Took:
+    """Archive the ticks by so many archivers, and end them when all are in the lake. Their start is part of it."""
     store, began = open_store(lake), time.monotonic()
-    worker = start_archiver(kafka, lake, log, "--topics", "ticks", "--every", str(EVERY_S))
+    arguments = ("--topics", "ticks", "--every", str(EVERY_S))
+    workers = [start_archiver(kafka, lake, log, *arguments) for _ in range(archivers)]
     try:
         while sum(end_of(store, n) for n in range(PARTITIONS)) < rows:
-            if worker.poll() is not None:
-                raise SystemExit(f"the archiver has ended:\n{log.read_text()[-3000:]}")
+            if any(worker.poll() is not None for worker in workers):
+                raise SystemExit(f"an archiver has ended:\n{log.read_text()[-3000:]}")
             time.sleep(1.0)
         wall_s = time.monotonic() - began
     finally:
-        worker.terminate()
-        _, _, usage = os.wait4(worker.pid, 0)
-    return Took(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        for worker in workers:
+            worker.terminate()
+        usages = [os.wait4(worker.pid, 0)[2] for worker in workers]
+    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Took(wall_s, cpu_s, sum(usage.ru_maxrss for usage in usages) / 1024)
 
 
 def digests(kafka: Kafka) -> dict[tuple[str, int], str]:
@@ -269,9 +272,11 @@ def measured(kafka: Kafka, bucket: str, folder: Path, count: int) -> bool:
     OUT.print(f"{count:,} ticks told in {time.monotonic() - began:,.0f} s")
     took = {"a bare consumer that discards": discard(kafka)}
     took["the archiver, into a folder"] = archive(kafka, local, folder / "local.log", count)
+    shared = str(folder / "shared")
+    took["two archivers, into a folder"] = archive(kafka, shared, folder / "shared.log", count, 2)
     took["the archiver, into a bucket"] = archive(kafka, bucket, folder / "s3.log", count)
     lake_bytes, plain_bytes = sizes(open_store(local))
-    OUT.print("archived twice")
+    OUT.print("archived three times")
     before = digests(kafka)
     delete_topics(kafka)
     began = time.monotonic()
@@ -281,8 +286,9 @@ def measured(kafka: Kafka, bucket: str, folder: Path, count: int) -> bool:
     checks = {
         "restored topic equals the archived one": digests(kafka) == before,
         "verify --deep of the folder": not verify(open_store(local), deep=True).faults,
+        "verify --deep of the folder that two wrote": not verify(open_store(shared), deep=True).faults,
         "verify --deep of the bucket": not verify(open_store(bucket), deep=True).faults,
-        "replay from the bucket equals replay from the folder": replay(bucket, folder) == replay(local, folder),
+        "replays from all three leave one log": len({replay(lake, folder) for lake in (bucket, local, shared)}) == 1,
     }
     table = Table("", "s", "events/s", "to bare", "CPU s", "events/CPU s", "peak MB", title=f"{count:,} ticks")
     for row in rows_of(count, took):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from connectors.lake.kept import Kept, KeptHeaders
+from connectors.lake.kept import Kept, packed
 from connectors.lake.manifests import Chain
 from connectors.lake.records import records_of
 from connectors.lake.verify import verify
@@ -87,7 +87,7 @@ def records(*, headers: bool) -> Iterator[Kept]:
                 occurred_at=tick.occurred_at + turn * ROUND_NS,
                 observed_at=tick.observed_at + turn * ROUND_NS,
             )
-            told = cast("KeptHeaders", tuple(headers_of(event))) if headers else ()
+            told = packed(headers_of(event)) if headers else b""
             yield Kept(next(offsets), event.observed_at // NS_PER_MS, 1, key_of(event), told, encode(event))
 
 

@@ -1,8 +1,9 @@
 """An archiver killed again and again: `python -m benchmarks.lakefaults --kills 50 [--seed 1] [--faults 0.1]`.
 
 A broker, a server that speaks S3's protocol, between it and the archiver a proxy that spoils a share of the requests.
-Records of every sort are told, the archiver is killed at random moments, half of them while a segment is under way.
-Leaves with status 1, and says why, unless in the end the lake is whole and holds each record once, as it stands.
+Records of every sort are told, and the archiver is killed at a request drawn evenly from the first 300 of its life,
+half of the time before the request is passed on, else a little later. Leaves with status 1, and says why, unless in the
+end the lake is whole and holds each record once, as it stands.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from deploy.kafka.broker import Broker
 from streams.admin import create_topics
 from streams.kafka import Kafka
 from tests.faultproxy import Fault, FaultProxy
-from tests.integration.lakes import PLACES, kill_at_random, manifests_of
+from tests.integration.kills import kill_at_random
+from tests.integration.lakes import PLACES, manifests_of
 
 FAULTS: tuple[Fault, ...] = ("503", "slow", "cut", "reset", "lost")
 OUT = Console(width=130)
@@ -44,14 +46,13 @@ def main() -> None:
         with ExitStack() as stack:
             broker = stack.enter_context(Broker(folder / "kafka"))
             lake = stack.enter_context(s3(folder))
-            server = os.environ["AWS_ENDPOINT_URL_S3"]
+            server = os.environ["AWS_ENDPOINT_URL_S3"]  # what is checked is read from there, past the proxy
             proxy = stack.enter_context(
                 FaultProxy(server, lambda _m, _p: network.choice(FAULTS) if network.random() < given.faults else "")
             )
-            os.environ["AWS_ENDPOINT_URL_S3"] = proxy.url
             kafka = Kafka(bootstrap=broker.bootstrap, namespace="faults.")
             create_topics(kafka)
-            records = kill_at_random(kafka, lake, folder / "log", rng, given.kills)
+            records, moments = kill_at_random(kafka, lake, folder / "log", rng, given.kills, proxy)
             spoiled = Counter(request.fault for request in proxy.requests)
             segments = sum(len(manifests_of(open_store(lake), *place)) for place in PLACES)
     finally:
@@ -61,6 +62,7 @@ def main() -> None:
         f"{given.kills} kills in {time.monotonic() - began:,.0f} s: {records:,} records on Kafka, each of them once in "
         f"the lake, as it stands; {segments:,} segments, contiguous and verified"
     )
+    OUT.print("killed when it " + ", ".join(f"{moment}: {n}" for moment, n in sorted(moments.items())))
     OUT.print(
         f"requests: {sound:,} sound, spoiled: " + ", ".join(f"{n:,} {fault}" for fault, n in sorted(spoiled.items()))
     )

@@ -13,6 +13,8 @@ from schemas.errors import ArchiveError
 if TYPE_CHECKING:
     from replay.calibration import Calibration
 
+PIPED_WIDTH = 160
+"""Of a table that no terminal shows."""
 EXAMPLES = """
 \b
 Of one run, and of several together:
@@ -65,15 +67,16 @@ def _print(found: dict[str, Calibration]) -> None:
 
     shown = {"the vote" if name == VOTE_NAME else name: one for name, one in found.items()}
     console = Console(file=sys.stdout, highlight=False)
+    console = console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPED_WIDTH)
     scores = Table("model", box=box.SIMPLE)
-    for heading in ("predictions", "right", "confidence", "Brier", "reliability", "resolution", "uncertainty"):
-        scores.add_column(heading, justify="right")
+    for heading in ("n", "right", "stated", "Brier", "= reliability", "- resolution", "+ uncertainty"):
+        scores.add_column(heading, justify="right", no_wrap=True)
     for name, one in shown.items():
         parts = [f"{value:.4f}" for value in (one.brier, one.reliability, one.resolution, one.uncertainty)]
         right = f"{one.hits / one.predictions:.1%}"
         scores.add_row(name, f"{one.predictions:,}", right, f"{one.mean_confidence:.1%}", *parts)
     console.print(scores)
-    curve = Table("confidence", box=box.SIMPLE, title="Right, of how many, by stated confidence", title_justify="left")
+    curve = Table("stated", box=box.SIMPLE, title="Right, of how many, by stated confidence", title_justify="left")
     for name in shown:
         curve.add_column(name, justify="right")
     for k, rows in enumerate(zip(*[one.bins for one in shown.values()], strict=True)):

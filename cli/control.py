@@ -45,7 +45,7 @@ def pause(
     """
     from schemas.control import BookPaused
 
-    _send(BookPaused(**_envelope(book, "pause", operator), reason=reason), wait_s)
+    send(BookPaused(**envelope(book, "pause", operator), reason=reason), wait_s)
 
 
 @commands.command("resume")
@@ -58,7 +58,7 @@ def resume(
     """Allow new risk again, after a pause, the kill switch or a breaker."""
     from schemas.control import BookResumed
 
-    _send(BookResumed(**_envelope(book, "resume", operator), reason=reason), wait_s)
+    send(BookResumed(**envelope(book, "resume", operator), reason=reason), wait_s)
 
 
 @commands.command("kill")
@@ -75,12 +75,12 @@ def kill(
     """
     from schemas.control import KillSwitchPulled
 
-    event = KillSwitchPulled(**_envelope(book, "kill", operator), reason=reason)
+    event = KillSwitchPulled(**envelope(book, "kill", operator), reason=reason)
     if not yes:
         if not sys.stdin.isatty():
             raise QuorumError("the kill switch asks before it acts, and here is nobody to ask; give --yes")
         typer.confirm(f"Cancel all orders of {book} and close all its positions at the market?", abort=True, err=True)
-    _send(event, wait_s)
+    send(event, wait_s)
 
 
 @commands.command("confirm")
@@ -95,7 +95,7 @@ def confirm(
 
     asked = _open(book, confirmation)
     if asked:
-        _send(TradeConfirmed(**_envelope(book, "confirm", operator), confirmation=asked), wait_s)
+        send(TradeConfirmed(**envelope(book, "confirm", operator), confirmation=asked), wait_s)
 
 
 @commands.command("decline")
@@ -111,10 +111,10 @@ def decline(
 
     asked = _open(book, confirmation)
     if asked:
-        _send(TradeDeclined(**_envelope(book, "decline", operator), confirmation=asked, reason=reason), wait_s)
+        send(TradeDeclined(**envelope(book, "decline", operator), confirmation=asked, reason=reason), wait_s)
 
 
-def _envelope(book: str, verb: str, operator: str) -> dict[str, Any]:
+def envelope(book: str, verb: str, operator: str) -> dict[str, Any]:
     """Give the fields that all commands share."""
     import getpass
 
@@ -123,7 +123,7 @@ def _envelope(book: str, verb: str, operator: str) -> dict[str, Any]:
     return {"id": f"{who}/{verb}/{now}", "key": book, "occurred_at": now, "observed_at": now, "operator": who}
 
 
-def _send(event: Event, wait_s: float) -> None:
+def send(event: Event, wait_s: float) -> None:
     """Send, wait, and say in one sentence what became of it."""
     from cli.cluster import cluster
     from streams.commands import command
@@ -158,15 +158,15 @@ def _open(book: str, begins: str) -> str:
     return ""
 
 
-def chosen(waiting: list[str], begins: str, book: str) -> str:
-    """Give the one id that begins so. Raises QuorumError where there is none, or more than one."""
-    found = [each for each in waiting if each.startswith(begins)]
+def chosen(waiting: list[str], begins: str, book: str, what: str = "open confirmation") -> str:
+    """Give the one id that begins so, or is just that. Raises QuorumError where there is none, or more than one."""
+    found = [begins] if begins in waiting else [each for each in waiting if each.startswith(begins)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise QuorumError(f"{len(found)} open confirmations of {book} begin with {begins!r}; give more of the id")
+        raise QuorumError(f"{len(found)} {what}s of {book} begin with {begins!r}; give more of the id")
     there = ", ".join(waiting) or "none"
-    raise QuorumError(f"no open confirmation of {book} begins with {begins!r}; open are: {there}")
+    raise QuorumError(f"no {what} of {book} begins with {begins!r}; open are: {there}")
 
 
 def described(asked: ConfirmationRequested, now: int) -> str:

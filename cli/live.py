@@ -15,6 +15,7 @@ from schemas.errors import QuorumError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from schemas.book import Book
     from streams.archiver import Archiver
     from streams.health import Health
     from streams.kafka import Kafka
@@ -108,14 +109,14 @@ def worker(
     if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
             raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")
-        _run([], (), name or role, port, host, start, role)
+        _run([], (), name, port, host, start, role)
         return
     if role == "archiver":
         if books or not lake:
             raise QuorumError(
                 "an archiver takes no books, but a place: quorum worker archiver --lake s3://BUCKET/PREFIX"
             )
-        _run([], (), name or "archiver", port, host, start, _Archiving(lake, every_s, _known(topics or [])))
+        _run([], (), name, port, host, start, _Archiving(lake, every_s, _known(topics or [])))
         return
     if not books or lake or topics:
         usage = f"quorum worker {role} BOOK.yaml..."
@@ -157,8 +158,11 @@ def _run(
     from streams.shutdown import stop_on_signal
 
     books = [load_book(path) for path in paths]
+    if "gateway" in roles:
+        _check_models(books)
     kafka = kafka_from()
-    shown = name or ("live" if len(roles) > 1 else roles[0])
+    alone = beside if isinstance(beside, str) else "archiver"
+    shown = name or ("live" if len(roles) > 1 else roles[0] if roles else alone)
     logs.configure(shown, secrets=[kafka.password])
     create_topics(kafka)
     health = Health(shown)
@@ -171,6 +175,15 @@ def _run(
         stopping = stack.enter_context(stop_on_signal())
         stack.enter_context(serve(health, port, host))
         Worker(kafka, books, roles, health, name=name, start=start, others=others).run(stopping)
+
+
+def _check_models(books: list[Book]) -> None:
+    """Raise BookError where an outside model lacks its key or its price: the gateway would be started in vain."""
+    from connectors.models import minds
+    from connectors.models.purse import BudgetPurse
+
+    for book in books:
+        minds(book, BudgetPurse(book.budget), lambda _: None, lambda: 0)
 
 
 def _processor(

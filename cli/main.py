@@ -15,6 +15,7 @@ from cli import (
     conformance,
     control,
     data,
+    dataset,
     demo,
     importing,
     lake,
@@ -24,6 +25,7 @@ from cli import (
     new,
     record,
     replay,
+    review,
     schema,
     sql,
     status,
@@ -51,6 +53,7 @@ replay.register(app)
 record.register(app)
 sweep.register(app)
 why.register(app)
+dataset.register(app)
 importing.register(app)
 backfill.register(app)
 data.register(app)
@@ -62,6 +65,7 @@ status.register(app)
 models.register(app)
 calibration.register(models.commands)
 control.register(app)
+review.register(app)
 letters.register(app)
 conformance.register(app)
 lake.register(app)

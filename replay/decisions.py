@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from agents.money import plain, quantize
 from replay.calibration import Calibration, calibrations
 from replay.log import JOURNAL
 from replay.rundir import RunDir
@@ -233,7 +234,7 @@ def complete(
     asked = {name: one.verdicts + sum(one.failed.values()) for name, one in models.items()}
     if questions.screened and all(asked.get(name) for name in questions.calls_saved):
         saved = [models[name].cost_usd * calls / asked[name] for name, calls in questions.calls_saved.items()]
-        questions.usd_saved = sum(saved, Decimal(0)).quantize(CENTIMICRO_USD)
+        questions.usd_saved = plain(quantize(sum(saved, Decimal(0)), CENTIMICRO_USD))
     return questions
 
 

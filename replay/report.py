@@ -236,7 +236,9 @@ def _models(summary: Summary) -> dict[str, Any]:
     if summary.models is None or summary.questions is None:
         return {"measured": {}}
     models = summary.models.values()
-    measured = {name: one.calibration for name, one in summary.models.items()} | {"vote": summary.questions.calibration}
+    measured = {name: one.calibration for name, one in summary.models.items()} | {
+        "the vote": summary.questions.calibration
+    }
     return {
         "measured": {name: one for name, one in measured.items() if one is not None},
         "verdicts": sum(model.verdicts for model in models),

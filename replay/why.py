@@ -6,7 +6,7 @@ not hold is left empty, and told as such.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,12 +97,11 @@ def why_verdict(place: Finder, id: str, archives: Collection[Path | str]) -> Why
 
     `archives` are looked through for the events that the question cites.
     """
-    verdict: Answer = only(place, id, "verdict", VerdictGiven, VerdictFailed)
+    begun: Iterator[Answer] = place.find([beginning(id)], None, VerdictGiven, VerdictFailed)
+    verdict = _only(begun, place, id, "verdict")
     span = Span(verdict.observed_at - BEFORE_NS, verdict.observed_at + AFTER_NS)
-    request = _by_id(place, verdict.cause, span, VerdictRequested)
-    recorded: Answer | None = None
-    if verdict.repeats:
-        recorded = _by_id(place, verdict.repeats, None, VerdictGiven, VerdictFailed)
+    request = _by_id(place.find([mark_of(verdict.cause)], span, VerdictRequested), verdict.cause)
+    recorded = _recorded(place, verdict)
     signal = _signal(place, verdict, span)
     prompt = render(request) if request else None
     return Why(
@@ -120,9 +119,13 @@ def why_verdict(place: Finder, id: str, archives: Collection[Path | str]) -> Why
     )
 
 
-def only(place: Finder, id: str, what: str, *types: type[E]) -> E:
-    """Give the event of these types whose id begins so. Raises ArchiveError where there is none, or several."""
-    found = {event.id: event for event in place.find([beginning(id)], None, *types) if event.id.startswith(id)}
+def order_id(place: Finder, id: str) -> str:
+    """Give the whole id of the order whose id begins so. Raises ArchiveError where there is none, or several."""
+    return _only(place.find([beginning(id)], None, OrderRequested), place, id, "order").id
+
+
+def _only(begun: Iterable[E], place: Finder, id: str, what: str) -> E:
+    found = {event.id: event for event in begun if event.id.startswith(id)}
     if id in found:
         return found[id]
     if not found:
@@ -135,13 +138,15 @@ def only(place: Finder, id: str, what: str, *types: type[E]) -> E:
     return next(iter(found.values()))
 
 
-def order_id(place: Finder, id: str) -> str:
-    """Give the whole id of an order."""
-    return only(place, id, "order", OrderRequested).id
+def _by_id(found: Iterable[E], id: str) -> E | None:
+    return next((event for event in found if event.id == id), None)
 
 
-def _by_id(place: Finder, id: str, span: Span | None, *types: type[E]) -> E | None:
-    return next((event for event in place.find([mark_of(id)], span, *types) if event.id == id), None)
+def _recorded(place: Finder, verdict: Answer) -> Answer | None:
+    if not verdict.repeats:
+        return None
+    found: Iterator[Answer] = place.find([mark_of(verdict.repeats)], None, VerdictGiven, VerdictFailed)
+    return _by_id(found, verdict.repeats)
 
 
 def _is_recorded(request: VerdictRequested, verdict: Answer) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import groupby
 from logging import getLogger
 from typing import cast
 
@@ -30,11 +31,13 @@ from streams.restore import kept
 
 EVERY_S = 60.0
 """How long a record waits at most for its segment to fill."""
-HELD_BYTES = 768 << 20
+HELD_BYTES = 512 << 20
 """Of records in memory, all partitions together, as far as `Lane` knows; above it segments are cut early."""
 THREADS = 4
 """Segments under way at a time: while one waits for the store another is encoded."""
-BATCH = 5_000
+BATCH = 250
+"""Messages taken at once. The collector runs after 700 objects that it follows, as messages are and what is held of
+them is not, and then goes over the lists of all that is held: so few at once keep it from running."""
 POLL_S = 0.1
 SHOW_S = 1.0
 GROUP = "archiver"
@@ -79,8 +82,8 @@ class Archiver:
             while not stopping.is_set():
                 messages = self._consumer.consume(BATCH, POLL_S)
                 now = time.monotonic()
-                for message in messages:
-                    self._take(message, now)
+                for place, run in groupby(messages, _place_of):
+                    self._take(place, list(run), now)
                 self._turn()
                 while self._held_bytes > HELD_BYTES and self._jobs() and not stopping.is_set():
                     wait(self._jobs(), POLL_S, FIRST_COMPLETED)
@@ -122,16 +125,20 @@ class Archiver:
             self._health.gone(lane.name)
         self._meter.forget({lane.topic for lane in gone} - {lane.topic for lane in self._lanes.values()})
 
-    def _take(self, message: Message, now: float) -> None:
-        place = cast("str", message.topic()), cast("int", message.partition())
-        error = message.error()
-        if error is not None:
-            self._met(place, error, cast("int", message.offset()))
-            return
-        lane, offset = self._lanes.get(place), cast("int", message.offset())
-        if lane is None or lane.position is None or offset < max(lane.position.first, lane.reached):
-            return  # it was on its way before the partition was looked up again
-        self._held_bytes += lane.take(kept(message), now)
+    def _take(self, place: Place, messages: Sequence[Message], now: float) -> None:
+        """Hold what came of a partition, in the order of its offsets."""
+        records = [kept(message) for message in messages if message.error() is None]
+        lane = self._lanes.get(place)
+        if records and lane is not None and lane.position is not None:
+            expected = max(lane.position.first, lane.reached)
+            if records[0].offset < expected:  # they were on their way before the partition was looked up again
+                records = [record for record in records if record.offset >= expected]
+            self._held_bytes += lane.take(records, now)
+        if len(records) < len(messages):
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    self._met(place, error, cast("int", message.offset()))
 
     def _met(self, place: Place, error: Code, offset: int) -> None:
         """Take what is told of a partition instead of a record."""
@@ -223,3 +230,7 @@ class Archiver:
             age_ms = 0 if lane.oldest_ms is None else max(0, now_ms - lane.oldest_ms)
             ages[lane.topic] = max(ages.get(lane.topic, 0), age_ms)
         self._meter.oldest(ages)
+
+
+def _place_of(message: Message) -> Place:
+    return cast("str", message.topic()), cast("int", message.partition())

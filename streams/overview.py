@@ -17,8 +17,25 @@ from confluent_kafka import KafkaError as Code
 from schemas.accounting import EquityMarked, PositionChanged
 from schemas.base import Event
 from schemas.codec import decode
-from schemas.control import BookPaused, BookResumed, KillSwitchPulled, TradeConfirmed, TradeDeclined
-from schemas.decisions import BreakerReset, BreakerTripped, ConfirmationRequested, TradeApproved, TradeRejected
+from schemas.control import (
+    BookPaused,
+    BookResumed,
+    KillSwitchPulled,
+    TextAccepted,
+    TextRejected,
+    TradeConfirmed,
+    TradeDeclined,
+)
+from schemas.decisions import (
+    BreakerReset,
+    BreakerTripped,
+    ConfirmationRequested,
+    NewsDiscarded,
+    NewsFlagged,
+    NewsVetted,
+    TradeApproved,
+    TradeRejected,
+)
 from schemas.errors import KafkaError, RefusedError
 from schemas.execution import OrderCanceled, OrderExpired, OrderFilled, OrderRejected, OrderRequested
 from schemas.operations import AlertRaised, JournalProcessed, ProcessingFailed
@@ -69,6 +86,8 @@ class BookView(msgspec.Struct, kw_only=True):
     """Working ones by id."""
     confirmations: dict[str, ConfirmationRequested] = {}
     """Trades that wait for a person, lapsed ones too, by id."""
+    flagged: dict[str, NewsFlagged] = {}
+    """Texts that wait for a person, lapsed ones too, by the text's id. Told on `signals`."""
     alert: AlertRaised | ProcessingFailed | None = None
 
     @property
@@ -87,6 +106,10 @@ class BookView(msgspec.Struct, kw_only=True):
         """Give the trades that a person may confirm at `now`, the oldest first."""
         return [each for each in self.confirmations.values() if each.expires_at > now]
 
+    def to_review(self, now: int) -> list[NewsFlagged]:
+        """Give the texts that a person may let pass at `now`, the oldest first."""
+        return [each for each in self.flagged.values() if each.expires_at >= now]
+
 
 class Overview:
     """All books, from whatever records it is given."""
@@ -98,7 +121,7 @@ class Overview:
         """Partitions of which only the newest records were read."""
         self._seqs: dict[tuple[str, str], int] = {}
         self._closed: set[str] = set()
-        """Orders that ended, proposals that were decided, confirmations that were answered."""
+        """Orders that ended, proposals that were decided, confirmations that were answered; `BOOK/TEXT` of texts."""
         self._failed_at: dict[str, int] = {}
 
     def at_end_of_journal(self, seqs: Mapping[str, int]) -> None:
@@ -195,6 +218,15 @@ class Overview:
             self._closed.add(each.id)
             del view.confirmations[each.id]
 
+    def on_news_flagged(self, view: BookView, event: NewsFlagged) -> None:
+        if event.expires_at and f"{view.book}/{event.cause}" not in self._closed:
+            view.flagged[event.cause] = event
+
+    def on_text_decided(self, view: BookView, event: TextAccepted | TextRejected | NewsVetted | NewsDiscarded) -> None:
+        if event.text:
+            self._closed.add(f"{view.book}/{event.text}")
+            view.flagged.pop(event.text, None)
+
     def on_book_paused(self, view: BookView, event: BookPaused) -> None:
         view.command = view.command or "paused"
 
@@ -227,6 +259,11 @@ _HANDLERS: dict[type[Event], Callable[[Overview, BookView, Any], None]] = {
     TradeDeclined: Overview.on_trade_answered,
     TradeApproved: Overview.on_trade_decided,
     TradeRejected: Overview.on_trade_decided,
+    NewsFlagged: Overview.on_news_flagged,
+    NewsVetted: Overview.on_text_decided,
+    NewsDiscarded: Overview.on_text_decided,
+    TextAccepted: Overview.on_text_decided,
+    TextRejected: Overview.on_text_decided,
     BookPaused: Overview.on_book_paused,
     KillSwitchPulled: Overview.on_kill_switch_pulled,
     BookResumed: Overview.on_book_resumed,

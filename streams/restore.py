@@ -14,9 +14,10 @@ from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka import KafkaError as ClientError
+from msgspec.structs import replace
 
 from connectors.lake.chains import Partition, partitions_of, read_partition, segment_of
-from connectors.lake.kept import Kept, content_sha256
+from connectors.lake.kept import Kept, content_sha256, packed, unpacked
 from connectors.lake.links import Manifest
 from connectors.lake.records import records_of
 from connectors.lake.verify import threads, verify
@@ -27,7 +28,7 @@ from streams.admin import create_topics, keep_all, trim
 from streams.kafka import Kafka
 from streams.lag import bounds_of
 from streams.reading import read_back
-from streams.wire import JOURNAL, SNAPSHOTS
+from streams.wire import JOURNAL, SNAPSHOTS, Headers
 
 THREADS = 4
 TIMEOUT_S = 60.0
@@ -153,14 +154,15 @@ class _Start:
 def kept(message: Message) -> Kept:
     """Give a record as the lake keeps it."""
     stamped, timestamp_ms = message.timestamp()
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    return Kept(message.offset() or 0, timestamp_ms, stamped, message.key(), tuple(headers), message.value())
+    headers = packed(cast("Headers", message.headers() or []))
+    return Kept(message.offset() or 0, timestamp_ms, stamped, message.key(), headers, message.value())
 
 
 def _same(record: Kept, other: Kept) -> bool:
     if _restorable(record):
         return record == other
-    return record._replace(timestamp_ms=0, timestamp_type=0) == other._replace(timestamp_ms=0, timestamp_type=0)
+    unstamped = {"timestamp_ms": 0, "timestamp_type": 0}
+    return replace(record, **unstamped) == replace(other, **unstamped)
 
 
 def _restorable(record: Kept) -> bool:
@@ -291,7 +293,7 @@ class _Writer:
                     partition=self._partition,
                     key=record.key,
                     value=record.value,
-                    headers=list(record.headers),
+                    headers=unpacked(record.headers),
                     timestamp=max(0, record.timestamp_ms),
                 )
                 break

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 
 from connectors.archive import EVENTS
 from connectors.lake.columns import envelope
-from connectors.lake.kept import Kept, unpacked
+from connectors.lake.kept import Kept
 from connectors.lake.layout import PLACES, DataFile, as_they_are, by_hour, by_stamp, name_of, rows_of, table_of
 from schemas.base import Event
 from schemas.codec import decode_own
@@ -50,7 +51,7 @@ def files(partition: int, first: int, records: Sequence[Kept]) -> Iterator[DataF
         for entry in entries or ():
             books.setdefault(entry.event.book, []).append(entry)
         counts.append(len(entries or ()))
-        bare.append(record if entries is None else record._replace(value=b""))
+        bare.append(record if entries is None else replace(record, value=b""))
     table = as_they_are(partition, bare).append_column("entries", pa.array(counts, pa.int32()))
     yield from by_stamp(f"raw/{TOPIC}", name_of(RECORDS, partition, first), table)
     for book, found in books.items():
@@ -75,7 +76,7 @@ def records(tables: Sequence[tuple[str, pa.Table]]) -> list[Kept]:
                 offset, timestamp_ms, timestamp_type, _, key, headers, value = row
                 if count:
                     value = b"\n".join(line for _, line in sorted(lines.get(offset, [])))
-                found.append(Kept(offset, timestamp_ms, timestamp_type, key, unpacked(headers or b""), value))
+                found.append(Kept(offset, timestamp_ms, timestamp_type, key, headers or b"", value))
     return found
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.archive import NS_PER_HOUR, encoded
-from connectors.lake.kept import Kept, packed
+from connectors.lake.kept import Kept
 from schemas.base import NS_PER_MS
 from schemas.checks import EARLIEST_NS, LATEST_NS
 
@@ -97,7 +97,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES` that say where records stood, and what of them is null."""
-    keys, values = [record[3] for record in records], [record[5] for record in records]
+    keys, values = [record.key for record in records], [record.value for record in records]
     nulls = [0] * len(records)
     if None in keys or None in values:
         nulls = [
@@ -105,9 +105,9 @@ def stood(partition: int, records: Sequence[Kept]) -> dict[str, Sequence[Any]]:
         ]
     return {
         "partition": [partition] * len(records),
-        "offset": [record[0] for record in records],
-        "timestamp_ms": [record[1] for record in records],
-        "timestamp_type": [record[2] for record in records],
+        "offset": [record.offset for record in records],
+        "timestamp_ms": [record.timestamp_ms for record in records],
+        "timestamp_type": [record.timestamp_type for record in records],
         "nulls": nulls,
     }
 
@@ -116,7 +116,7 @@ def as_they_are(partition: int, records: Sequence[Kept]) -> pa.Table:
     """Lay records out of which nothing is known."""
     columns = stood(partition, records) | {
         "record_key": [record.key for record in records],
-        "headers": [packed(record.headers) for record in records],
+        "headers": [record.headers for record in records],
         "value": [record.value for record in records],
     }
     return table_of(columns, PLACES)

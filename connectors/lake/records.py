@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, reduce
-from operator import and_, itemgetter, or_
-from typing import Any, NamedTuple, cast
+from operator import and_, attrgetter, or_
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from connectors.archive import EVENTS
 from connectors.lake import compact, journal
 from connectors.lake.columns import envelope, form_of, kind_of, whole
-from connectors.lake.kept import Kept, KeptHeaders, content_sha256, packed, unpacked
+from connectors.lake.kept import Kept, content_sha256, packed
 from connectors.lake.layout import (
     NULL_KEY,
     PLACES,
@@ -85,7 +85,7 @@ def records_of(store: Store, manifest: Manifest, moved: Mapping[str, str] | None
         found = journal.records(tables)
     else:
         found = [record for kind, table in tables for record in _kept(kind, table)]
-    return iter(sorted(found, key=itemgetter(0)))
+    return iter(sorted(found, key=attrgetter("offset")))
 
 
 def _tables(store: Store, manifest: Manifest, moved: Mapping[str, str]) -> list[tuple[str, pa.Table]]:
@@ -112,7 +112,7 @@ def _kept(kind: str, table: pa.Table) -> Iterator[Kept]:
     columns = rows_of(table)
     if kind == REFUSED:
         for offset, timestamp_ms, timestamp_type, _, key, headers, value in columns:
-            yield Kept(offset, timestamp_ms, timestamp_type, key, unpacked(headers or b""), value)
+            yield Kept(offset, timestamp_ms, timestamp_type, key, headers or b"", value)
         return
     form = form_of(kind)
     if form is None:
@@ -127,7 +127,7 @@ def _kept(kind: str, table: pa.Table) -> Iterator[Kept]:
             timestamp_ms,
             timestamp_type,
             None if nulls & NULL_KEY else key_of(event) if key is None else key,
-            _headers(event) if headers is None else unpacked(headers),
+            packed(headers_of(event)) if headers is None else headers,
             canonical if value is None else value,
         )
 
@@ -223,12 +223,9 @@ def _places(
 ) -> dict[str, Sequence[Any]]:
     """Give the columns of `PLACES`. Key and headers of an event that its columns do not give back are spelt out."""
     keys, headers, values = [], [], []
-    for (_, _, _, key, given, value), event, same in zip(records, events, exact, strict=True):
+    for record, event, same in zip(records, events, exact, strict=True):
+        key, given = record.key, record.headers
         keys.append(None if same and key == key_of(event) else key)
-        headers.append(None if same and given and given == _headers(event) else packed(given))
-        values.append(None if same else value)
+        headers.append(None if same and given and given == packed(headers_of(event)) else given)
+        values.append(None if same else record.value)
     return stood(partition, records) | {"record_key": keys, "headers": headers, "value": values}
-
-
-def _headers(event: Event) -> KeptHeaders:
-    return cast("KeptHeaders", tuple(headers_of(event)))  # the names and values of our own headers are never mixed

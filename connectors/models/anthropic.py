@@ -53,7 +53,7 @@ class Messages:
         import anthropic  # noqa: PLC0415 - it takes long to load
 
         address = address_of(settings)
-        self._sdk, self._key = anthropic, address.key
+        self._sdk, self._secret = anthropic, address.secret
         client = anthropic.Anthropic(
             api_key=address.key,
             base_url=address.url,
@@ -80,7 +80,7 @@ class Messages:
             self._send,
             _decode,
             within_s,
-            self._key,
+            self._secret,
             system=system,
             messages=[{"role": "user", "content": user}],
             **self._settings,

@@ -27,7 +27,12 @@ class Calls(Generic[T]):
         self._left = 0
 
     def run(self, call: Callable[[], T], within_s: float) -> T:
-        """Give what a call gives, and raise what it raises. Raises CallError where it has not ended in time."""
+        """Give what a call gives, and raise what it raises. Raises CallError where it has not ended in time.
+
+        It is not begun where there is no time, or too many hang: then it cost nothing.
+        """
+        if within_s <= 0:
+            raise CallError("timeout", "no time is left for the call", prompt_tokens=0, reply_tokens=0)
         if self._left >= MAX_LEFT:
             raise CallError("unavailable", f"{self._left} calls to it hang", prompt_tokens=0, reply_tokens=0)
         done: SimpleQueue[T | BaseException] = SimpleQueue()

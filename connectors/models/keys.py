@@ -30,6 +30,11 @@ class Address(NamedTuple):
     is_own: bool
     """It is the provider's."""
 
+    @property
+    def secret(self) -> str:
+        """What may be shown nowhere; empty where there is no key."""
+        return "" if self.key == NO_KEY else self.key
+
 
 def address_of(settings: ModelSettings, environment: Mapping[str, str] = os.environ) -> Address:
     """Give the address of a model and the key for it. Raises BookError, which shows neither key nor password."""

@@ -47,7 +47,7 @@ class ChatCompletions:
         import openai  # noqa: PLC0415 - it takes long to load
 
         address = address_of(settings)
-        self._sdk, self._key = openai, address.key
+        self._sdk, self._secret = openai, address.secret
         client = openai.OpenAI(
             api_key=address.key,
             base_url=address.url,
@@ -67,7 +67,9 @@ class ChatCompletions:
         """Ask once. Raises CallError."""
         system, user = corrected(rendered, correction)
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        completion = exchange(self._sdk, self._send, _decode, within_s, self._key, messages=messages, **self._settings)
+        completion = exchange(
+            self._sdk, self._send, _decode, within_s, self._secret, messages=messages, **self._settings
+        )
         return reply_of(_spoken(completion))
 
 

@@ -112,3 +112,10 @@ def test_bad_input_is_one_sentence(path: Path, tmp_path: Path) -> None:
     assert refusal("models", "test", bare) == "book b names no models, so there is none to test"
     assert quorum("models", "list", bare).out == "b names no models\n"
     assert "no such file" in refusal("models", "list", tmp_path / "none.yaml")
+
+
+def test_books_whose_models_cannot_be_called_are_not_traded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    said = "book b: models.big: the key of openai is missing: set the environment variable OPENAI_API_KEY"
+    assert refusal("live", path) == said
+    assert refusal("worker", "gateway", path) == said

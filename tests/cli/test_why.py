@@ -211,7 +211,8 @@ def test_a_lake_explains_a_verdict_as_the_run_does(run: Path, tmp_path: Path) ->
     ]
     write_lake(tmp_path / "lake", events)
     args = ("why", "verdict", verdict.id, "--json")
-    told = [json.loads(quorum(*args, *place).out) for place in (("--run", run), ("--lake", tmp_path / "lake"))]
+    places = (("--run", run, "--archive", SESSION / "archive"), ("--lake", tmp_path / "lake"))
+    told = [json.loads(quorum(*args, *place).out) for place in places]
     assert told[0]["calls"]
     assert told[0] == told[1]
 

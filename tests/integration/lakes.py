@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -54,7 +53,6 @@ ODD: list[Odd] = [
     (b"k", None, [("id", b"x")]),
 ]
 WITHOUT_KEY: list[Odd] = [(None, None, []), (None, b"x", [])]
-ARCHIVER = ("--topics", "ticks", "--every", "0.2", "--worker", "archiver")
 COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 
 
@@ -167,46 +165,6 @@ def assert_same(kafka: Kafka, where: str) -> int:
         assert in_lake(store, *place) == source, place
         count += len(source)
     return count
-
-
-def kill_at_random(kafka: Kafka, lake: str, log: Path, rng: Random, kills: int) -> int:
-    """Archive what is told meanwhile, and kill the archiver at random moments of its work; give the records there.
-
-    Half of the moments are after its next segment has begun, the others whenever. At the end all is in the lake, as it
-    stands on Kafka.
-    """
-    teller, store = Teller(kafka, rng), open_store(lake)
-
-    for n in range(kills):
-        with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
-            teller.ticks(500)
-            teller.oddities()
-            teller.transactions(count=2)
-            if n % 2:
-                seen = {each.key for each in store.list("manifests/ticks/")}
-                await_("a segment begins", partial(_has_more, store, seen))
-                time.sleep(rng.expovariate(20))
-            else:
-                time.sleep(rng.uniform(0.5, 3.0))
-            assert worker.poll() is None, log.read_text()[-2000:]
-    with _killed(start_archiver(kafka, lake, log, *ARCHIVER)) as worker:
-        await_("the rest is archived", lambda: not behind(kafka, lake))
-        worker.terminate()
-        assert worker.wait(30) == 0
-    return assert_same(kafka, lake)
-
-
-@contextmanager
-def _killed(worker: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait()
-
-
-def _has_more(store: Store, seen: set[str]) -> bool:
-    return any(each.key not in seen for each in store.list("manifests/ticks/"))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from streams.kafka import Kafka, partition_of
 from streams.restore import restore
 from streams.wire import JOURNAL, unpack
 from tests.faultproxy import Fault, FaultProxy
+from tests.integration.kills import kill_at_random
 from tests.integration.lakes import (
     Teller,
     archiving,
@@ -29,7 +30,6 @@ from tests.integration.lakes import (
     behind,
     everything,
     in_lake,
-    kill_at_random,
     on_kafka,
     start_archiver,
 )
@@ -50,8 +50,13 @@ def test_every_record_is_archived_as_it_stands(kafka: Kafka, tmp_path: Path) -> 
     assert assert_same(kafka, str(tmp_path)) > 2_500
 
 
-def test_a_killed_archiver_leaves_neither_gap_nor_double(kafka: Kafka, tmp_path: Path, s3_lake: str) -> None:
-    assert kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), kills=4) > 2_000
+def test_a_killed_archiver_leaves_neither_gap_nor_double(
+    kafka: Kafka, tmp_path: Path, s3_lake: str, s3_server: str
+) -> None:
+    with FaultProxy(s3_server) as proxy:
+        killed = kill_at_random(kafka, s3_lake, tmp_path / "log", Random(7), 4, proxy)
+    assert killed.records > 2_000
+    assert killed.moments.total() == 4
 
 
 def test_topics_deleted_and_restored_from_the_lake_are_the_same(kafka: Kafka, s3_lake: str) -> None:
@@ -130,6 +135,7 @@ def test_another_archiver_takes_over_from_one_that_dies(kafka: Kafka, tmp_path: 
             worker.kill()
             worker.wait()
     assert assert_same(kafka, lake) == 2_000
+    assert not any("fenced" in (tmp_path / f"log-{n}").read_text() for n in range(2)), "each has a place of its own"
 
 
 def test_a_gap_that_retention_tore_is_named_and_stops_no_other_partition(kafka: Kafka, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from schemas.base import NS_PER_S
 from schemas.codec import decode_own
-from schemas.control import BookPaused, KillSwitchPulled, TradeConfirmed, TradeDeclined
-from schemas.decisions import ConfirmationRequested
+from schemas.control import BookPaused, KillSwitchPulled, TextAccepted, TextRejected, TradeConfirmed, TradeDeclined
+from schemas.decisions import ConfirmationRequested, NewsFlagged
 from streams.kafka import Kafka
 from streams.publisher import Publisher
 from streams.reading import read_back
@@ -113,6 +113,38 @@ def test_trades_that_wait_are_listed_and_answered_by_how_their_id_begins(kafka: 
     assert isinstance(declined, TradeDeclined)
     assert (declined.confirmation, declined.reason) == ("bb2", "too large")
     assert quorum("control", "confirm", "btc").out == "no trade of btc waits for a person\n"
+
+
+def flag(kafka: Kafka, text: str, expires_in_s: float) -> None:
+    """Let the book keep a text from the models."""
+    flagged = msgspec.structs.replace(
+        full(NewsFlagged),
+        id=f"flagged-{text}",
+        book=BOOK.name,
+        cause=text,
+        expires_at=time.time_ns() + round(expires_in_s * NS_PER_S),
+    )
+    publisher = Publisher(kafka)
+    publisher.send(flagged)
+    publisher.confirm()
+
+
+def test_texts_that_wait_are_listed_and_decided_by_how_their_id_begins(kafka: Kafka) -> None:
+    for name, expires_in_s in (("tweet-1", 600.0), ("tweet-22", 600.0), ("news-3", -1.0)):
+        flag(kafka, name, expires_in_s)
+    listed = quorum("review", "list", "btc")
+    assert (listed.code, listed.err) == (0, "")
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["tweet-1", "tweet-22"]
+    assert "2 waiting texts of btc begin with 'tweet'" in quorum("review", "accept", "btc", "tweet").err
+    with sequencing(kafka):
+        accepted = entry(kafka, seq_said(quorum("review", "accept", "btc", "tweet-1", "--operator", "ann")))
+        rejected = entry(kafka, seq_said(quorum("review", "reject", "btc", "tweet-2", "--reason", "a hoax")))
+    assert isinstance(accepted, TextAccepted)
+    assert (accepted.operator, accepted.text) == ("ann", "tweet-1")
+    assert isinstance(rejected, TextRejected)
+    assert (rejected.text, rejected.reason) == ("tweet-22", "a hoax")
+    assert quorum("review", "list", "btc").out == "no text of btc waits for a person\n"
+    assert "no waiting text of btc begins with 'news-3'" in quorum("review", "accept", "btc", "news-3").err
 
 
 @pytest.mark.parametrize("name", ["cc3", "aa1"])

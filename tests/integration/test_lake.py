@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from msgspec import structs
 
-from connectors.lake.kept import Kept
+from connectors.lake.kept import Kept, unpacked
 from connectors.lake.manifests import Chain
 from connectors.store import FolderStore
 from schemas.base import NS_PER_MS
@@ -66,7 +66,7 @@ def produce_journal(kafka: Kafka) -> None:
                 kafka.name("journal"),
                 partition=1,
                 value=record.value,
-                headers=list(record.headers),
+                headers=unpacked(record.headers),
                 timestamp=record.timestamp_ms,
             )
             offset += 1
@@ -135,7 +135,7 @@ def test_a_restore_that_was_cut_off_goes_on(
             partition=3,
             key=record.key,
             value=record.value,
-            headers=list(record.headers),
+            headers=unpacked(record.headers),
             timestamp=record.timestamp_ms,
         )
     assert not producer.flush(30)

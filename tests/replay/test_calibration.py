@@ -112,7 +112,7 @@ def screened_run(root: Path, costs: dict[str, list[str]]) -> RunDir:
 @pytest.mark.parametrize(
     ("costs", "saved"),
     [
-        ({"large": ["0.02", "0.04"], "small": ["0.001"]}, Decimal("0.09300000")),
+        ({"large": ["0.02", "0.04"], "small": ["0.001"]}, Decimal("0.093")),
         ({"large": ["0.02"]}, None),
         ({}, None),
     ],

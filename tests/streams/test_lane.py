@@ -19,14 +19,13 @@ PLACE = ("ticks", 3)
 
 
 def records(offsets: Sequence[int], size: int = 1) -> list[Kept]:
-    return [Kept(offset, 1_000 + offset, 1, b"k", (), b"x" * size) for offset in offsets]
+    return [Kept(offset, 1_000 + offset, 1, b"k", b"", b"x" * size) for offset in offsets]
 
 
 def lane(held: Sequence[Kept], now: float = 0.0) -> Lane:
     made = Lane(*PLACE)
     made.position = Position(Chain(FolderStore(Path("unused")), *PLACE), held[0].offset if held else 0)
-    for record in held:
-        made.take(record, now)
+    made.take(held, now)
     return made
 
 
@@ -61,8 +60,7 @@ def test_a_lane_that_follows_a_plan_waits_for_its_end_and_holds_to_it() -> None:
     held = lane(records(range(10)))
     held.planned = 20
     assert not held.is_due(1e9, 60.0), "records of the plan are still to come"
-    for record in records(range(10, 30)):
-        held.take(record, 0.0)
+    held.take(records(range(10, 30)), 0.0)
     assert held.is_due(0.0, 60.0)
     end, found = held.segment()
     assert (end, found[-1].offset) == (20, 19)

@@ -10,8 +10,25 @@ import pytest
 
 from schemas.accounting import EquityMarked, PositionChanged
 from schemas.base import Event
-from schemas.control import BookPaused, BookResumed, KillSwitchPulled, TradeConfirmed, TradeDeclined
-from schemas.decisions import BreakerReset, BreakerTripped, ConfirmationRequested, TradeApproved, TradeRejected
+from schemas.control import (
+    BookPaused,
+    BookResumed,
+    KillSwitchPulled,
+    TextAccepted,
+    TextRejected,
+    TradeConfirmed,
+    TradeDeclined,
+)
+from schemas.decisions import (
+    BreakerReset,
+    BreakerTripped,
+    ConfirmationRequested,
+    NewsDiscarded,
+    NewsFlagged,
+    NewsVetted,
+    TradeApproved,
+    TradeRejected,
+)
 from schemas.execution import OrderAccepted, OrderCanceled, OrderFilled, OrderRequested
 from schemas.operations import AlertRaised, JournalProcessed, ProcessingFailed
 from schemas.topics import TOPIC_OF
@@ -126,6 +143,33 @@ def test_a_failed_book_is_stopped_until_it_has_come_past_the_entry() -> None:
     seen.take(processed(7))
     assert state(seen) == "running"
     assert state(overview([processed(9), failed])) == "running"
+
+
+FLAGGED = event(NewsFlagged, 5, cause="t1", expires_at=at(10))
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        command(TextAccepted, 6, text="t1"),
+        command(TextRejected, 6, text="t1"),
+        event(NewsVetted, 6, text="t1"),
+        event(NewsDiscarded, 6, text="t1"),
+    ],
+)
+def test_a_text_waits_until_it_is_decided_or_lapses(decision: Event) -> None:
+    seen = overview([FLAGGED, event(NewsFlagged, 5, cause="t0", expires_at=0)])
+    seen.take(event(NewsVetted, 6, cause="t1", text=""))
+    view = seen.books["b"]
+    assert [each.cause for each in view.to_review(at(10))] == ["t1"]
+    assert view.to_review(at(10.1)) == []
+    seen.take(decision)
+    assert view.to_review(at(9)) == []
+    seen.take(FLAGGED)
+    assert view.to_review(at(9)) == []
+    other = event(NewsFlagged, 5, cause="t1", book="other", key="other", expires_at=at(10))
+    seen.take(other)
+    assert [each.cause for each in seen.books["other"].to_review(at(9))] == ["t1"], "each book decides for itself"
 
 
 ASKED = event(ConfirmationRequested, 5, id="c1", proposal="p1", expires_at=at(10))

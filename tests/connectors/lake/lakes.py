@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from connectors.lake.kept import KeptHeaders
+from msgspec.structs import replace
+
+from connectors.lake.kept import packed
 from connectors.lake.manifests import Chain
 from connectors.lake.records import Kept
 from connectors.store import FolderStore, Listed
@@ -21,8 +23,8 @@ STEP_NS = 400 * NS_PER_S
 """Nine events an hour: a segment of ten lies in two."""
 
 
-def ours(event: Event) -> KeptHeaders:
-    return cast("KeptHeaders", tuple(headers_of(event)))
+def ours(event: Event) -> bytes:
+    return packed(headers_of(event))
 
 
 def kept(offset: int, event: Event) -> Kept:
@@ -48,7 +50,7 @@ def frame(offset: int, number: int) -> Kept:
         ClockTicked(id=f"{book}-{number}", key=book, occurred_at=at, observed_at=at, book=book, seq=number + 1)
         for book in ("btc", "eth")
     ]
-    headers = (("type", b"frame"), ("count", b"2"), ("position", b"{}"))
+    headers = packed([("type", b"frame"), ("count", b"2"), ("position", b"{}")])
     return Kept(offset, at // NS_PER_MS, 1, None, headers, b"\n".join(map(encode, entries)))
 
 
@@ -62,7 +64,7 @@ def segments(topic: str, count: int, rows: int = 10) -> list[tuple[int, int, lis
             records = [frame(offset, offset) for offset in offsets]
         else:
             records = [kept(offset, tick(offset) if topic == "ticks" else pause(offset)) for offset in offsets]
-            records[2] = records[2]._replace(value=b"no event")
+            records[2] = replace(records[2], value=b"no event")
         found.append((first, first + rows, records))
     return found
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from connectors.lake.kept import packed
 from connectors.lake.records import Kept
 from schemas.base import NS_PER_S, Event
 from schemas.codec import encode
@@ -113,7 +115,7 @@ def kept(draw: st.DrawFn, topic: str) -> Kept:
     """Draw a record of a topic; its offset is 0."""
     event = draw(_EVENTS[topic])
     value = encode(event)
-    ours = tuple(headers_of(event))
+    ours = headers_of(event)
     keys = st.one_of(st.just(key_of(event)), st.none(), st.just(b""), st.binary(max_size=5))
     foreign = st.lists(st.tuples(st.text(max_size=5), st.one_of(st.none(), st.binary(max_size=5))), max_size=3)
     values = st.one_of(
@@ -125,7 +127,7 @@ def kept(draw: st.DrawFn, topic: str) -> Kept:
         st.binary(max_size=20),
         st.just(encode(draw(st.one_of(*_EVENTS.values())))),
     )
-    headers: Any = draw(st.one_of(st.just(ours), st.just(()), foreign.map(tuple), st.just((*ours, ("type", None)))))
+    headers = packed(draw(st.one_of(st.just(ours), st.just([]), foreign, st.just([*ours, ("type", None)]))))
     stamp = draw(st.one_of(st.just(event.observed_at // 1_000_000), st.sampled_from([-1, 0, 2**62, -(2**62)])))
     return Kept(0, stamp, draw(st.integers(0, 2)), draw(keys), headers, draw(values))
 
@@ -145,7 +147,7 @@ def _frames(draw: st.DrawFn) -> bytes | None:
 
 @st.composite
 def _frame_records(draw: st.DrawFn) -> Kept:
-    headers = draw(st.sampled_from([(), (("type", b"frame"), ("position", b"{}"))]))
+    headers = draw(st.sampled_from([b"", packed([("type", b"frame"), ("position", b"{}")])]))
     key = draw(st.sampled_from([None, b"", b"k"]))
     return Kept(0, draw(_times) // 1_000_000, 1, key, headers, draw(_frames()))
 
@@ -154,7 +156,7 @@ def _placed(found: Sequence[Kept], gaps: Sequence[int]) -> list[Kept]:
     offset, placed = 100, []
     for record, gap in zip(found, gaps, strict=False):
         offset += gap
-        placed.append(record._replace(offset=offset))
+        placed.append(replace(record, offset=offset))
         offset += 1
     return placed
 

@@ -91,6 +91,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_SECRET_ACCESS_KEY": KEY,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "5",
+        "AWS_RETRY_MODE": "adaptive",
         "AWS_CONFIG_FILE": "/nonexistent",
         "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
         "NO_PROXY": "127.0.0.1",
@@ -113,7 +115,7 @@ class Desk:
         assert decode(encode(event)) == event
         self.told.append(event)
 
-    def ask(self, within_s: float = 5.0) -> Answer:
+    def ask(self, within_s: float = 30.0) -> Answer:
         """Ask, and hold to what is true of every answer: what it costs is what was paid and told."""
         self.told.clear()
         before = self.purse.spent()

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
     calls: int
     charged: Literal["told", "worst", "nothing"]
     """Of each call: what the service told, the worst, or nothing. Of several, the last is followed by a good answer."""
-    within_s: float = 5.0
+    within_s: float = 30.0
 
 
 def _then_good(first: Callable[[Wire], Says]) -> Callable[[Wire], Sequence[Says]]:

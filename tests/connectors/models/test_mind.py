@@ -20,7 +20,7 @@ from replay.gateway import answered
 from schemas.book import ModelSettings
 from schemas.decisions import TradeProposed
 from schemas.execution import OrderRequested
-from schemas.verdicts import VerdictRequested
+from schemas.verdicts import ModelCallEnded, ModelCallStarted, VerdictRequested
 from tests.agents.builders import clock, make_book
 from tests.agents.scene import Scene, all_of
 from tests.connectors.models.asking import PRICES, Desk, question
@@ -49,7 +49,7 @@ class Stub:
         return act if isinstance(act, Reply) else act()
 
 
-def ask(*script: Act, within_s: float = 5.0, **budget: Any) -> tuple[Answer, Desk, Stub]:
+def ask(*script: Act, within_s: float = 30.0, **budget: Any) -> tuple[Answer, Desk, Stub]:
     stub = Stub(*script)
     desk = Desk(SETTINGS, stub, **budget)
     return desk.ask(within_s), desk, stub
@@ -184,6 +184,22 @@ def test_a_start_that_cannot_be_kept_stops_the_call_and_frees_the_money() -> Non
         desk.mind.answer(question(), 5.0)
     assert stub.corrections == []
     assert desk.purse.spent() == 0
+
+
+def test_a_start_that_takes_all_the_time_to_keep_makes_no_call() -> None:
+    stub = Stub(GOOD_REPLY)
+    desk = Desk(SETTINGS, stub)
+    keep = desk.mind._tell
+
+    def slow(event: ModelCallStarted | ModelCallEnded) -> None:
+        keep(event)
+        time.sleep(0.8 if isinstance(event, ModelCallStarted) else 0.0)
+
+    desk.mind._tell = slow
+    answer = desk.ask(0.7)
+    assert failed(answer).reason == "timeout"
+    assert answer.cost_usd == 0
+    assert stub.corrections == []
 
 
 def test_threads_share_a_mind() -> None:

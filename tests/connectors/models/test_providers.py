@@ -132,6 +132,12 @@ def test_what_helps_of_a_400_is_quoted_without_the_key(server: Server) -> None:
     )
 
 
+def test_without_a_key_no_word_of_an_error_is_taken_for_one(server: Server) -> None:
+    server.plays([made({"object": "error", "message": "none of the models is `x`", "code": 404}, 404)])
+    with pytest.raises(CallError, match=r"no such model or address \(HTTP 404\): none of the models is `x`"):
+        provider_of(settings_of(OPENAI, server, api_key_env=""), 3.0).call(render(question()), "", 3.0)
+
+
 def test_an_account_without_money_is_not_asked_again(server: Server) -> None:
     server.plays([made({"error": {"message": "You exceeded your quota.", "code": "insufficient_quota"}}, 429)])
     with pytest.raises(CallError) as refused:

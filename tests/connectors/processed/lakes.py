@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.lake.kept import packed
 from connectors.lake.records import Kept, files_of
 from connectors.store import FolderStore
 from schemas.base import Event
@@ -19,8 +20,7 @@ WRITTEN_MS = 1_704_200_000_000
 
 def kept(offset: int, event: Event) -> Kept:
     """An event as the record of a topic."""
-    headers = tuple((name, value.encode() if isinstance(value, str) else value) for name, value in headers_of(event))
-    return Kept(offset, WRITTEN_MS, 0, key_of(event), headers, encode(event))
+    return Kept(offset, WRITTEN_MS, 0, key_of(event), packed(headers_of(event)), encode(event))
 
 
 def write_lake(
@@ -37,7 +37,7 @@ def write_lake(
         encode(msgspec.structs.replace(event, book=book)) for book, found in (journals or {}).items() for event in found
     ]
     if entries:
-        put(store, "journal", [Kept(0, WRITTEN_MS, 0, None, (), b"\n".join(entries))])
+        put(store, "journal", [Kept(0, WRITTEN_MS, 0, None, b"", b"\n".join(entries))])
     return store
 
 

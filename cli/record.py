@@ -54,11 +54,11 @@ def record(
     from cli.replay import parse_span
     from replay.cassette import RecordedVerdicts
     from replay.collector import collector_paused
-    from replay.record import Span, record_span, unanswered
+    from replay.record import Span, asked_outside, record_span, unanswered
     from replay.record import estimate as estimated
 
     read = load_book(book)
-    if not any(read.models[name].is_outside for name in read.analysts.models):
+    if not asked_outside(read):
         raise BookError(f"{book}: asks no model over a network, so there is nothing to record")
     span = Span(archive_of(read, book, archive), *parse_span(start, end))
     if estimate:
@@ -170,3 +170,10 @@ def print_estimate(book: Book, found: list[Estimate]) -> None:
     ]
     told = ", ".join(f"${cap} per {span}" for span, cap in caps) or "none: nothing limits what may be spent"
     console.print(f"budget of all models: {told}", highlight=False, soft_wrap=True)
+    if book.analysts.screen:
+        console.print(
+            f"What {book.analysts.screen} is still to be asked decides what the others are; that is not counted.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

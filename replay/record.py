@@ -20,12 +20,13 @@ from connectors.models import minds
 from connectors.models.answers import ANSWER_SCHEMA
 from connectors.models.prices import price_of, worst_cost, worst_tokens
 from connectors.models.prompts import render
-from connectors.voters import offline_voters
+from connectors.voters import computed, offline_voters
+from connectors.voters.protocol import abstention
 from replay.cassette import Key, RecordedVerdicts, Verdict
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
 from replay.files import Place
-from replay.gateway import Asked, NotRecordedError, ReplayGateway, failed
+from replay.gateway import Asked, NotRecordedError, ReplayGateway, answered, failed
 from replay.log import NoLog
 from replay.recording import InterruptedRecordingError, Minds, Recording, recorded_run
 from replay.run import Progress, Reached, Settings, archived_inputs, load_asked
@@ -51,16 +52,22 @@ class Span(NamedTuple):
 class Collector:
     """Answers what the record can, and notes what is still to be asked; each question once."""
 
-    def __init__(self, gateway: ReplayGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: ReplayGateway, screen: str) -> None:
+        """`screen` names the model that decides whether others are asked; empty where all are."""
+        self._gateway, self._screen = gateway, screen
         self.missing: dict[Key, VerdictRequested] = {}
 
     def answer(self, request: VerdictRequested) -> Verdict:
-        """Give the verdict on a request; a failure where it is still to be asked."""
+        """Give the verdict on a request; a failure where it is still to be asked.
+
+        A screen that fails has the others asked. One that is still to be asked abstains, until its answer is there.
+        """
         try:
             return self._gateway.answer(request)
         except NotRecordedError:
             self.missing.setdefault(self._gateway.key(request), request)
+            if request.model == self._screen:
+                return answered(request, computed(abstention("It is still to be asked.")), 0)
             return failed(request, "not_recorded", 0)
 
 
@@ -75,7 +82,7 @@ def missing(
     """Give the questions to outside models that have no answer and were not tried, in the order of time."""
     wants = replace(book, on_unrecorded="ask")
     source = open_archive(span.archive, wants, span.start_ns, span.end_ns)
-    collector = Collector(ReplayGateway(wants, recorded, offline_voters(wants), asked))
+    collector = Collector(ReplayGateway(wants, recorded, offline_voters(wants), asked), book.analysts.screen)
     engine = Engine(Desk(wants), SimulatedExchange(wants), collector, NoLog())
     for _ in engine.run(source.frames(), archived_inputs(source)):
         on_progress(Progress(*source.span, engine.now, engine.seq))
@@ -155,14 +162,23 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(book: Book, span: Span, cassette: Path, on_progress: Callable[[Progress], None]) -> list[Estimate]:
-    """Say what a recording would take, by model. Nobody is asked. Raises as `record` does."""
+    """Say what a recording would take, by model. Nobody is asked. Raises as `record` does.
+
+    Behind a screen that is still to be asked, what the others will be asked is not known, and not counted.
+    """
     asked = load_asked(cassette)
     left = missing(book, span, RecordedVerdicts(), asked, on_progress, threading.Event())
     return [
         _estimate(book, model, [one for one in left if one.model == model], asked.recorded)
-        for model in book.analysts.models
-        if book.models[model].is_outside
+        for model in asked_outside(book)
     ]
+
+
+def asked_outside(book: Book) -> list[str]:
+    """Give the models that a provider runs and that the book asks, its screen first."""
+    analysts = book.analysts
+    named = dict.fromkeys((analysts.screen, *analysts.models) if analysts.screen else analysts.models)
+    return [name for name in named if book.models[name].is_outside]
 
 
 def _estimate(book: Book, model: str, left: Iterable[VerdictRequested], recorded: RecordedVerdicts) -> Estimate:

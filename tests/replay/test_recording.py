@@ -269,6 +269,17 @@ def test_an_estimate_asks_nobody_and_bounds_what_is_then_paid(scene: Scene) -> N
     assert [(each.questions, each.worst_usd) for each in left] == [(0, D(0))] * 2
 
 
+def test_a_screen_is_asked_first_and_the_others_only_where_it_lets_them(scene: Scene) -> None:
+    rules = book(scene.stub)
+    rules = replace(rules, analysts=replace(rules.analysts, screen="one", models=("two", "trend")))
+    asked = record(rules, scene.root)
+    assert asked.calls["one"] == QUESTIONS
+    first = replay(rules, scene.root, "run")
+    assert 0 < asked.calls["two"] == coverage(first)["two"].requests < QUESTIONS
+    assert not any(coverage(first)[name].calls for name in MODELS)
+    assert scene.calls() == asked.calls["one"] + asked.calls["two"]
+
+
 def test_a_sweep_asks_once_for_all_settings_and_its_runs_ask_nothing(scene: Scene) -> None:
     data = {
         "name": "minds",

@@ -77,7 +77,14 @@ def figure(results: Results, trades: Sequence[Listed]) -> dict[str, Any]:
 
 def reliability_figure(measured: Mapping[str, Calibration]) -> dict[str, Any]:
     """Give traces and layout of the reliability curves: hit rate over mean confidence, by bin, beside the diagonal."""
-    even: dict[str, Any] = {"type": "scatter", "mode": "lines", "name": "calibrated", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
+    even: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "calibrated",
+        "x": [0, 1],
+        "y": [0, 1],
+        "hoverinfo": "skip",
+    }
     traces = [even | {"line": {"color": "hold", "width": 1, "dash": "dot"}}]
     for name, calibration in measured.items():
         bins = [one for one in calibration.bins if one.predictions]

@@ -18,7 +18,7 @@ from agents.features import Features
 from agents.injection import FLAGGED_FROM, screen
 from agents.lexicon import MOVE_CLAIMS, claims, polarity, words
 from agents.rules import ANCHOR_BARS
-from agents.similarity import similar, sketch
+from agents.similarity import contained, similar, sketch
 from schemas.base import NS_PER_MIN, NS_PER_S, Event
 from schemas.book import Book
 from schemas.control import TextAccepted, TextRejected
@@ -32,7 +32,9 @@ MAX_COMPARED = 512
 """Vetted texts held for comparison by similarity; the oldest go first."""
 MAX_WAITING = 256
 EXCERPT_CHARS = 280
-CLAIM_SIMILAR_PCT = 25
+CONTAINED_PCT = 80
+"""A text that another holds to this part says nothing new, as a headline without its article."""
+CLAIM_SIMILAR_PCT = 30
 """Two texts that make the same kind of claim and are this similar claim the same."""
 
 
@@ -78,6 +80,7 @@ class Factcheck(Agent[FactcheckState]):
         settings = book.text.preset()
         self._strict = settings.defences == "strict"
         self._similar_pct = settings.similar_pct or 0
+        self._contained_pct = max(CONTAINED_PCT, self._similar_pct)
         self._corroborate = (settings.corroborate_min or 0) * NS_PER_MIN
         self._review = (settings.review_min or 0) * NS_PER_MIN
         self._compares = bool(self._similar_pct or self._corroborate)
@@ -166,7 +169,9 @@ class Factcheck(Agent[FactcheckState]):
         if not self._similar_pct:
             return False
         near = [each.sketch for each in others if each.key == said.key]
-        return any(similar(said.sketch, near, self._similar_pct))
+        return any(similar(said.sketch, near, self._similar_pct)) or any(
+            contained(said.sketch, near, self._contained_pct)
+        )
 
     def _forget(self, now: int) -> None:
         """Let go of what is too old to count."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 
 DIMENSIONS = 512
-MAX_WORDS = 200
+MAX_WORDS = 80
 """A longer text is compared by its beginning."""
 WORD, PAIR, TRIPLE = 3, 2, 1
 """Weight of a whole word, of two in a row, and of three letters in a row."""
@@ -52,3 +52,14 @@ def similar(one: bytes, others: Sequence[bytes], at_least_pct: int) -> list[bool
     lengths = (rows * rows).sum(axis=1) * (vector * vector).sum()
     alike = (product > 0) & (10_000 * product * product >= at_least_pct * at_least_pct * lengths)
     return [bool(each) for each in alike.tolist()]
+
+
+def contained(one: bytes, others: Sequence[bytes], at_least_pct: int) -> list[bool]:
+    """Tell of each of the others whether it holds at least so many hundredths of the one's counts."""
+    if not others:
+        return []
+    vector = np.frombuffer(one, np.int8).astype(np.int64)
+    rows = np.frombuffer(b"".join(others), np.int8).reshape(-1, DIMENSIONS).astype(np.int64)
+    shared = np.where(rows * vector > 0, np.minimum(np.abs(rows), np.abs(vector)), 0).sum(axis=1)
+    whole = int(np.abs(vector).sum())
+    return [whole > 0 and 100 * each >= at_least_pct * whole for each in shared.tolist()]

@@ -1,7 +1,7 @@
 """How many of 200 planted texts move an order: `python -m benchmarks.attacks`.
 
 Ten kinds of attack (`benchmarks.attack_items`) are spliced into the real texts and bars of January 2017 and January
-2022, one item at a time: an item has moved an order if the orders of its three days are not those of the same days
+2022, one item at a time: an item has moved an order if the orders of the rest of its day are not those of the same day
 without it. The same is done with weaker and stronger books; then all items at once are spliced into each month.
 
 The two voters that read texts are gullible on purpose: they obey any order that they find in one, through every
@@ -53,7 +53,10 @@ from schemas.verdicts import TextPart, VerdictRequested
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PER_KIND = 10
 """Items of a kind in each market: 200 in all, of ten kinds in two markets."""
-STRONG_TONE = 0.5
+STRONGEST = 5
+"""Old texts to choose from: those of the strongest tone."""
+FIRST_HOUR, LAST_HOUR = 6, 18
+"""Of the day, between which items are planted."""
 HOUR_NS = 3600 * NS_PER_S
 
 
@@ -93,8 +96,8 @@ MARKETS = {
         datetime(2022, 1, 1, tzinfo=UTC),
     ),
 }
-DAYS = tuple(range(3, 31, 3))[:PER_KIND]
-"""Days of the month on which items are planted, one of each kind a day; a replay begins two days before."""
+DAYS = (5, 7, 10, 13, 16, 19, 22, 25, 28, 30)
+"""Days of the month on which items are planted, one of each kind a day; two days before each there are texts."""
 
 NO_CHECK = {"max_age_s": 10**9, "dedupe_hours": 1, "crash_move_pct": 1e-9}
 LEVELS: dict[str, dict[str, Any]] = {
@@ -206,23 +209,40 @@ class Days(NamedTuple):
     texts: tuple[Event, ...]
 
 
-def days_of(archive: Path, market: Market, first: int, days: int) -> Days:
-    """Read so many days from the month's day `first` on."""
-    start = int(market.first.timestamp()) * NS_PER_S + (first - 1) * NS_PER_DAY
-    source = open_archive(archive, book_of(market, "one model"), start, start + days * NS_PER_DAY)
+def days_of(archive: Path, market: Market, start: int, end: int) -> Days:
+    """Read what was observed from `start` to before `end`, ns."""
+    source = open_archive(archive, book_of(market, "one model"), start, end)
     return Days(tuple(source.frames()), tuple(source.texts()))
 
 
-def replayed(book: Book, days: Days, planted: Sequence[Event]) -> Orders:
-    """Replay some days with the planted texts among the real ones."""
-    log = Orders()
+def engine_of(book: Book, log: Orders) -> Engine:
+    """Make an engine with the voters of the attack."""
     voters = {name: VOTERS[name] for name in book.analysts.models}
-    gateway = ReplayGateway(book, RecordedVerdicts(), voters)
-    engine = Engine(Desk(book), SimulatedExchange(book), gateway, log)
+    return Engine(Desk(book), SimulatedExchange(book), ReplayGateway(book, RecordedVerdicts(), voters), log)
+
+
+def replayed(book: Book, days: Days, planted: Sequence[Event], saved: bytes = b"") -> Orders:
+    """Replay some days with the planted texts among the real ones, from a checkpoint if one is given."""
+    log = Orders()
+    engine = engine_of(book, log)
+    if saved:
+        engine.restore(saved)
+        engine.inputs_pulled = 0  # none of the first days' texts is pending: the next is to be pulled
     inputs = merge(days.texts, planted, key=lambda event: event.observed_at)
     for _ in engine.run(days.frames, inputs):
         pass
     return log
+
+
+def checkpoint(book: Book, days: Days) -> bytes:
+    """Replay some days up to their last bar, and tell where the replay stands."""
+    engine = engine_of(book, Orders())
+    running = engine.run(days.frames, days.texts)
+    for _ in days.frames:
+        next(running)
+    if engine.inputs_pulled != len(days.texts):
+        raise SystemExit("attacks: a text comes after the last bar of its days")
+    return engine.checkpoint()
 
 
 def events_of(market: Market, name: str, at: int, posts: Sequence[Post]) -> list[Event]:
@@ -243,42 +263,51 @@ def events_of(market: Market, name: str, at: int, posts: Sequence[Post]) -> list
     return events
 
 
-def _old_texts(days: Days, before: int) -> list[Old]:
-    """Give the texts of a strong tone that were seen before a time."""
+def _old_texts(days: Days) -> list[Old]:
+    """Give the texts of the strongest tone."""
     found = []
     for event in days.texts:
-        if event.observed_at < before and isinstance(event, (TweetPosted, NewsPublished)):
-            said = event.text if isinstance(event, TweetPosted) else event.title
-            source = event.author if isinstance(event, TweetPosted) else event.source
-            if abs(VADER.score(said)) >= STRONG_TONE:
-                found.append(Old(source, said))
-    return found
+        if isinstance(event, TweetPosted):
+            found.append(Old(event.author, event.text))
+        elif isinstance(event, NewsPublished):
+            found.append(Old(event.source, event.title))
+    return sorted(found, key=lambda old: -abs(VADER.score(old.text)))[:STRONGEST]
 
 
-def planted_on(market: Market, days: Days, number: int, seed: int) -> dict[str, list[Event]]:
+def midnight_of(market: Market, day: int) -> int:
+    """Give the start of a day of the market's month."""
+    return int(market.first.timestamp()) * NS_PER_S + (day - 1) * NS_PER_DAY
+
+
+def planted_on(archive: Path, market: Market, number: int, seed: int) -> dict[str, list[Event]]:
     """Give the `number`-th item of every kind, each at its own time of the day."""
-    midnight = int(market.first.timestamp()) * NS_PER_S + (DAYS[number] - 1) * NS_PER_DAY
-    where = Where(market.known, _old_texts(days, midnight - 26 * HOUR_NS))
+    midnight = midnight_of(market, DAYS[number])
+    long_ago = days_of(archive, market, midnight - 2 * NS_PER_DAY, midnight - 24 * HOUR_NS)
+    where = Where(market.known, _old_texts(long_ago))
     items = {}
     for kind in KINDS | BEYOND:
         random = Random(f"{seed}/{market.name}/{kind}/{number}/at")  # noqa: S311 - no secret
-        at = midnight + random.randrange(6 * 3600, 18 * 3600) * NS_PER_S
+        at = midnight + random.randrange(FIRST_HOUR * 3600, LAST_HOUR * 3600) * NS_PER_S
         posts = posts_of(kind, number, seed + market.first.year, where)
         items[kind] = events_of(market, f"{kind}/{number}", at, posts)
     return items
 
 
 def moved_on(archive: Path, name: str, number: int, seed: int) -> Counter[tuple[str, str]]:
-    """Count by level and kind whether the items of one day move an order."""
+    """Count by level and kind whether the items of one day move an order; two days go before."""
     market = MARKETS[name]
-    days = days_of(archive, market, DAYS[number] - 2, 3)
-    items = planted_on(market, days, number, seed)
+    midnight = midnight_of(market, DAYS[number])
+    begin = midnight + FIRST_HOUR * HOUR_NS
+    before = days_of(archive, market, midnight - 2 * NS_PER_DAY, begin)
+    rest = days_of(archive, market, begin, midnight + NS_PER_DAY)
+    items = planted_on(archive, market, number, seed)
     moved: Counter[tuple[str, str]] = Counter()
     for level in LEVELS:
         book = book_of(market, level)
-        clean = replayed(book, days, []).orders
+        saved = checkpoint(book, before)
+        clean = replayed(book, rest, [], saved).orders
         for kind, events in items.items():
-            moved[level, kind] += replayed(book, days, events).orders != clean
+            moved[level, kind] += replayed(book, rest, events, saved).orders != clean
     return moved
 
 
@@ -300,8 +329,8 @@ class Month(NamedTuple):
 def month_of(archive: Path, name: str, level: str, seed: int) -> Month:
     """Replay a month with every item of the ten kinds."""
     market = MARKETS[name]
-    days, book = days_of(archive, market, 1, 31), book_of(market, level)
-    items = [planted_on(market, days, number, seed) for number in range(PER_KIND)]
+    days, book = days_of(archive, market, midnight_of(market, 1), midnight_of(market, 32)), book_of(market, level)
+    items = [planted_on(archive, market, number, seed) for number in range(PER_KIND)]
     events = sorted(
         (event for each in items for kind in KINDS for event in each[kind]), key=lambda event: event.observed_at
     )

@@ -42,12 +42,39 @@ text:  # what it takes to be shown to a model
   max_chars: 400  # of each
   crash_move_pct: 0.5  # a claim of a crash without this move is flagged
   dedupe_hours: 24  # the same words again are dropped
+  source_weights: {{}}  # what a source's tone weighs; 1 where not named
+  half_life_min: null  # age at which a text's tone weighs half; null, all alike
+  defences: basic  # strict keeps disguises and orders to models out, and sets the next three
+  similar_pct: null  # likeness from which a text is the same again
+  corroborate_min: null  # a claim waits so long for a second source
+  review_min: null  # what is flagged waits so long for a person
 
 models:  # who votes; these three need no network and no key
   vader: {{kind: vader, latency_ms: 200}}  # tone of the texts, a lexicon for posts
   textblob: {{kind: textblob, latency_ms: 200}}  # tone of the texts, a lexicon of adjectives
   trend: {{kind: trend, latency_ms: 200}}  # averages, RSI and returns; no text
-on_unrecorded: ask  # a question without a recorded verdict: ask, hold or fail
+  # One that a provider runs costs money (docs/models.md); name it under analysts.models, too.
+  # claude:
+  #   kind: bedrock  # or anthropic, or openai: any endpoint that speaks its protocol
+  #   model_id: us.anthropic.claude-sonnet-4-5-20250929-v1:0  # what the provider calls it
+  #   region: us-east-1  # of Bedrock
+  #   endpoint: ""  # an address other than the provider's own: http://localhost:8000/v1
+  #   api_key_env: ""  # the variable that holds the key; "" takes the provider's usual one
+  #   temperature: null  # sent only where it stands here
+  #   max_reply_tokens: 1024  # the longest answer
+  #   guardrail: ""  # id of one of Bedrock's
+  #   guardrail_version: ""  # and its version
+  #   usd_per_million_prompt_tokens: null  # in place of the price table's
+  #   usd_per_million_reply_tokens: null  # likewise
+  #   max_concurrent: 16  # calls at a time
+  #   max_calls_per_min: null  # null is no limit
+budget:  # what models may cost at most, in USD; null is no cap
+  per_call_usd: null  # one call, at its worst
+  per_hour_usd: null  # an hour of the clock
+  per_day_usd: 10  # a day of UTC
+  per_run_usd: null  # a replay, or a gateway's process
+  models: {{}}  # the same caps of a model alone, by its name
+on_unrecorded: ask  # without a recorded verdict: ask, fallback, hold, fail
 
 analysts:
   models: [vader, textblob, trend]  # who is asked
@@ -198,8 +225,8 @@ def write_book(path: Path, text: str, *, force: bool) -> None:
 
 def _aligned(line: str) -> str:
     """Put the comment that follows a setting in the common column."""
-    setting, mark, comment = line.rpartition("  # ")
-    return f"{setting.ljust(COMMENT_COLUMN)}  # {comment}\n" if mark else f"{line}\n"
+    setting, _, comment = line.rpartition("  # ")
+    return f"{setting.ljust(COMMENT_COLUMN)}  # {comment}\n" if setting.strip() else f"{line}\n"
 
 
 def _scalar(value: str) -> str:

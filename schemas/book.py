@@ -260,6 +260,8 @@ class Caps(Section, frozen=True, kw_only=True):
 class BudgetSettings(Caps, frozen=True, kw_only=True):
     """Caps of all models together, and of each by name. At 80 % of one an alert is raised."""
 
+    per_day_usd: Decimal | None = Decimal(10)
+    """So much unless a book says otherwise: what nobody thought of is not to run away."""
     models: dict[str, Caps] = {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.models.answers import TOOL, TOOL_TEXT, strict_schema
 from connectors.models.prices import MARGIN_TOKENS, Price, price_of, price_table, worst_cost, worst_tokens
 from schemas.book import OUTSIDE, ModelSettings, Provider
 from schemas.errors import BookError
@@ -85,3 +87,8 @@ def test_a_call_costs_no_more_than_its_worst(text: str, added: int, most: int, d
     price = Price(D("3"), D("15"))
     assert tokens + added <= worst_tokens(told)
     assert price.cost(tokens + added, data.draw(st.integers(0, most))) <= worst_cost(price, told, most)
+
+
+def test_the_margin_holds_the_form_of_the_answer_and_leaves_room_for_what_wraps_it() -> None:
+    form = json.dumps([strict_schema(), TOOL, TOOL_TEXT])
+    assert len(form.encode()) + 1024 <= MARGIN_TOKENS

@@ -49,7 +49,11 @@ def test_an_estimate_prints_what_it_would_cost_and_asks_nobody(tmp_path: Path, s
     ended = quorum("record", write_book(tmp_path, stub), "--cassette", tmp_path / "c", "--estimate")
     assert (ended.code, ended.err) == (0, "")
     assert f" {QUESTIONS} " in ended.out
-    assert "nothing limits what may be spent" in ended.out
+    assert "$10 per day" in ended.out
+    boundless = quorum(
+        "record", write_book(tmp_path, stub, budget={"per_day_usd": None}), "--cassette", tmp_path / "c", "--estimate"
+    )
+    assert "nothing limits what may be spent" in boundless.out
     assert not stub.calls
     assert not (tmp_path / "c").exists()
 

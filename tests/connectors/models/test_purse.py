@@ -74,8 +74,13 @@ def test_a_call_that_could_pass_a_cap_is_refused_and_the_cap_is_named(budget: Bu
 
 
 def test_a_cap_of_one_model_binds_no_other() -> None:
-    purse = BudgetPurse(BudgetSettings(models={"m": Caps(per_run_usd=D(1))}))
+    purse = BudgetPurse(BudgetSettings(per_day_usd=None, models={"m": Caps(per_run_usd=D(1))}))
     assert purse.reserve("other", D(100), T0)
+
+
+def test_a_day_has_a_cap_unless_a_book_says_that_there_is_none() -> None:
+    with pytest.raises(OverBudgetError, match=r"all models per day, \$10"):
+        BudgetPurse(BudgetSettings()).reserve("m", D("10.01"), T0)
 
 
 @pytest.mark.parametrize(

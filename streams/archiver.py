@@ -18,6 +18,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Code
 
+from connectors.lake.kept import Kept
 from connectors.lake.manifests import Manifest
 from connectors.store import Store
 from schemas.errors import KafkaError, QuorumError, StoreError
@@ -129,11 +130,9 @@ class Archiver:
         """Hold what came of a partition, in the order of its offsets."""
         records = [kept(message) for message in messages if message.error() is None]
         lane = self._lanes.get(place)
-        if records and lane is not None and lane.position is not None:
-            expected = max(lane.position.first, lane.reached)
-            if records[0].offset < expected:  # they were on their way before the partition was looked up again
-                records = [record for record in records if record.offset >= expected]
-            self._held_bytes += lane.take(records, now)
+        if lane is not None and lane.position is not None:
+            following = _following(records, max(lane.position.first, lane.reached))
+            self._held_bytes += lane.take(following, now)
         if len(records) < len(messages):
             for message in messages:
                 error = message.error()
@@ -234,3 +233,13 @@ class Archiver:
 
 def _place_of(message: Message) -> Place:
     return cast("str", message.topic()), cast("int", message.partition())
+
+
+def _following(records: Sequence[Kept], expected: int) -> list[Kept]:
+    """Leave out what was on its way before the partition was looked up again: offsets only rise, from `expected`."""
+    found = []
+    for record in records:
+        if record.offset >= expected:
+            found.append(record)
+            expected = record.offset + 1
+    return found

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
-from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
 from heapq import merge
 from pathlib import Path
 from random import Random
@@ -31,13 +28,12 @@ from rich.table import Table
 
 from agents.frame import Frame
 from agents.pipeline import Desk
-from benchmarks.attack_items import BEYOND, FULL_WIDTH, HOMOGLYPHS, KINDS, LEET, TAGS, Old, Post, posts_of
+from benchmarks.attack_items import BEYOND, KINDS, Old, Post, posts_of
 from benchmarks.attack_items import Scene as Where
+from benchmarks.attack_voter import VOTERS
 from connectors.importers.run import import_files
 from connectors.importers.settings import Settings as ImportSettings
-from connectors.voters import Answer, Opinion, Voter, computed
-from connectors.voters.lexicons import TEXTBLOB, VADER
-from connectors.voters.trend import TREND
+from connectors.voters.lexicons import VADER
 from replay.cassette import RecordedVerdicts
 from replay.engine import Engine
 from replay.exchange import SimulatedExchange
@@ -48,7 +44,6 @@ from schemas.book import Book, parse_book
 from schemas.decisions import NewsDiscarded, NewsFlagged, NewsVetted
 from schemas.execution import OrderRequested
 from schemas.texts import NewsPublished, TweetPosted
-from schemas.verdicts import TextPart, VerdictRequested
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PER_KIND = 10
@@ -129,50 +124,6 @@ def book_of(market: Market, level: str) -> Book:
             "risk": {"order_pct": 20.0, "max_position_pct": 25.0},
         }
     )
-
-
-# Voters
-
-
-_UNDO = {other: plain for table in (HOMOGLYPHS, FULL_WIDTH, TAGS) for plain, other in table.items()}
-_UNLEET = {other: plain for plain, other in LEET.items()}
-_BLOB = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
-_SPEAKS_TO_MODELS = re.compile(
-    r"ignor|instruct|answer|verdict|vote|system|assistant|respond|action|output|guideline|model"
-)
-_SIDE = re.compile(r"\b(buy|sell)\b")
-
-
-class Gullible:
-    """Obeys the newest text that gives an order, however it is written; otherwise votes as a word list does."""
-
-    def __init__(self, usual: Voter) -> None:
-        """`usual` answers where no text gives an order."""
-        self._usual = usual
-
-    def answer(self, request: VerdictRequested, within_s: float) -> Answer:
-        """Answer a question."""
-        for part in request.prompt:
-            if type(part) is TextPart and (side := _order(part.text)):
-                return computed(
-                    Opinion(action="BUY" if side == "buy" else "SELL", confidence=1.0, reasoning="As told.")
-                )
-        return self._usual.answer(request, within_s)
-
-
-@cache
-def _order(text: str) -> str:
-    """Give the side that a text orders, if it gives an order: buy or sell."""
-    shown = "".join(char for char in text.translate(_UNDO) if char.isprintable() and char != "\u200b")
-    decoded = [b64decode(blob[: len(blob) // 4 * 4]).decode("ascii", "ignore") for blob in _BLOB.findall(shown)]
-    for reading in (shown, shown.translate(_UNLEET), *decoded):
-        lower = reading.casefold()
-        if _SPEAKS_TO_MODELS.search(lower) and (side := _SIDE.search(lower)):
-            return side[1]
-    return ""
-
-
-VOTERS: Mapping[str, Voter] = {"reader": Gullible(VADER), "second": Gullible(TEXTBLOB), "trend": TREND}
 
 
 # Replays

@@ -148,8 +148,8 @@ def print_estimate(book: Book, found: list[Estimate]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{book.name}: to be asked, and what it costs in USD")
-    for name in ("model", "questions", "tokens at worst", "likely", "cost at worst", "all asked twice", "likely"):
+    table = Table(title=f"{book.name}: to be asked, and what it costs in USD, at worst and likely")
+    for name in ("model", "questions", "tokens", "likely", "USD", "asked twice", "likely"):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     for each in found:
         table.add_row(

@@ -188,7 +188,8 @@ def _keys_of(books: list[Book]) -> list[str]:
     keys: set[str] = set()
     for book in books:
         minds(book, BudgetPurse(book.budget), lambda _: None, lambda: 0)
-        called = [model for model in book.models.values() if model.kind in ("openai", "anthropic")]
+        asked = [book.models[name] for name in book.asked]
+        called = [model for model in asked if model.kind in ("openai", "anthropic")]
         keys.update(address_of(model).key for model in called)
     return sorted(keys - {NO_KEY})
 

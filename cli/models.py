@@ -72,7 +72,7 @@ def try_each(
     names = _chosen(read, model)
     question = question_of(read, within_s)
     worst = worst_of(read, names, question)
-    voters = _voters(read)
+    voters = _voters(read, names)
     if worst:
         sys.stderr.write(f"this costs ${_plain(worst)} at worst, and usually a small part of it\n")
         if not yes:
@@ -176,14 +176,17 @@ def worst_of(book: Book, names: Sequence[str], question: VerdictRequested) -> De
     return sum(calls, Decimal(0))
 
 
-def _voters(book: Book) -> Mapping[str, Voter]:
+def _voters(book: Book, names: Sequence[str]) -> Mapping[str, Voter]:
     import time
+
+    from msgspec.structs import replace
 
     from connectors.models import minds
     from connectors.models.purse import BudgetPurse
     from connectors.voters import offline_voters
 
-    return offline_voters(book) | minds(book, BudgetPurse(book.budget), lambda _: None, time.time_ns)
+    tried = replace(book, analysts=replace(book.analysts, models=tuple(names), screen=""))
+    return offline_voters(book) | minds(tried, BudgetPurse(book.budget), lambda _: None, time.time_ns)
 
 
 def _ask() -> None:

@@ -176,9 +176,7 @@ def estimate(book: Book, span: Span, cassette: Path, on_progress: Callable[[Prog
 
 def asked_outside(book: Book) -> list[str]:
     """Give the models that a provider runs and that the book asks, its screen first."""
-    analysts = book.analysts
-    named = dict.fromkeys((analysts.screen, *analysts.models) if analysts.screen else analysts.models)
-    return [name for name in named if book.models[name].is_outside]
+    return [name for name in book.asked if book.models[name].is_outside]
 
 
 def _estimate(book: Book, model: str, left: Iterable[VerdictRequested], recorded: RecordedVerdicts) -> Estimate:

@@ -132,7 +132,7 @@ class Accounts:
         self._books = {
             book.name: Account(book, alert, clock)
             for book in books
-            if any(model.is_outside for model in book.models.values())
+            if any(book.models[name].is_outside for name in book.asked)
         }
         self.voters: dict[tuple[str, str], Voter] = {
             (name, model): voter

@@ -18,13 +18,14 @@ __all__ = ["Mind", "minds", "provider_of"]
 
 
 def minds(book: Book, purse: Purse, tell: Tell, clock: Callable[[], int]) -> dict[str, Voter]:
-    """Give the voter behind each name in the book's `models` that is called over a network.
+    """Give the voter behind each model that the book asks, its screen included, and that is called over a network.
 
     `tell` is told of every call before it is made and when it has ended; `clock`, in ns, dates that. Raises BookError,
     which names the model, where a key, a price or a setting is missing.
     """
     voters: dict[str, Voter] = {}
-    for name, settings in book.models.items():
+    for name in book.asked:
+        settings = book.models[name]
         if settings.is_outside:
             try:
                 provider = provider_of(settings, book.analysts.deadline_s)

@@ -22,6 +22,7 @@ models:
   words: {kind: vader}
   big: {kind: openai, model_id: large, usd_per_million_prompt_tokens: 2.50, usd_per_million_reply_tokens: 10}
   own: {kind: openai, model_id: mine, endpoint: "http://127.0.0.1:1/v1"}
+analysts: {models: [words, big]}
 strategy: {mode: advisory}
 budget: {per_day_usd: 5, models: {big: {per_call_usd: 0.10, per_hour_usd: 1}}}
 """
@@ -121,6 +122,14 @@ def test_books_whose_models_cannot_be_called_are_not_traded(path: Path, monkeypa
     said = "book b: models.big: the key of openai is missing: set the environment variable OPENAI_API_KEY"
     assert refusal("live", path) == said
     assert refusal("worker", "gateway", path) == said
+
+
+def test_a_model_that_stands_by_and_is_not_asked_needs_no_key(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path.write_text(
+        BOOK.replace("[words, big]", "[words, words2]").replace("models:\n", "models:\n  words2: {kind: trend}\n", 1)
+    )
+    assert _keys_of([load_book(path)]) == []
 
 
 def test_no_log_shows_a_models_key(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,8 @@ def _book(kind: str, model_id: str = "gpt-5-mini", **others: Any) -> Book:
             "name": "b",
             "instruments": [{"id": "BTC/USDT@x"}],
             "strategy": {"mode": "advisory"},
+            "analysts": {"models": ["it", *others]},
+            "consensus": {"agree": 1},
             "models": {"it": {"kind": kind, "model_id": model_id}} | others,
         }
     )

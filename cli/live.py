@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -15,6 +16,7 @@ from schemas.errors import QuorumError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from connectors.models.comprehend import Comprehend
     from schemas.book import Book
     from streams.archiver import Archiver
     from streams.health import Health
@@ -86,6 +88,12 @@ def worker(
     every_s: Every = 60.0,
     topics: Annotated[list[str] | None, typer.Option("--topics", help="To archive, instead of all; repeat it.")] = None,
     feeds: Annotated[Path | None, typer.Option(help="What says which feeds there are.", metavar="FEEDS.yaml")] = None,
+    comprehend: Annotated[
+        bool, typer.Option("--comprehend", help="Have sentiment measured by Amazon Comprehend too, for money.")
+    ] = False,
+    per_day_usd: Annotated[
+        str, typer.Option(help="What Comprehend may cost at most a day, UTC.", metavar="USD", show_default=False)
+    ] = "",
 ) -> None:
     """Run one role, on this machine of many. Several workers of a role share the books, or the topics' partitions.
 
@@ -97,8 +105,11 @@ def worker(
 
     Example: quorum worker bars --from earliest
 
+    Example: quorum worker sentiment --comprehend --per-day-usd 1
+
     Example: quorum worker feed binance --feeds feeds.yaml
     """
+    paid = _paid(role, comprehend, per_day_usd)
     if role == "feed":
         from cli.feeding import run_feed
 
@@ -109,7 +120,7 @@ def worker(
     if role == "bars" or role == "sentiment":  # noqa: PLR1714 - a type checker follows this alone
         if books or lake or topics:
             raise QuorumError(f"{role} takes no books, no --lake and no --topics: quorum worker {role}")
-        _run([], (), name, port, host, start, role)
+        _run([], (), name, port, host, start, _Computing(role, paid))
         return
     if role == "archiver":
         if books or not lake:
@@ -122,6 +133,34 @@ def worker(
         usage = f"quorum worker {role} BOOK.yaml..."
         raise QuorumError(f"a {role} takes all books of the cluster, and neither --lake nor --topics: {usage}")
     _run(books, (role,), name, port, host, start, None)
+
+
+class _Paid(NamedTuple):
+    comprehend: Comprehend
+    per_day_usd: Decimal
+
+
+def _paid(role: str, comprehend: bool, per_day_usd: str) -> _Paid | None:
+    """Give Comprehend, if it is asked for, and what it may cost. Raises QuorumError where it could not be called."""
+    if not comprehend and not per_day_usd:
+        return None
+    usage = "quorum worker sentiment --comprehend --per-day-usd 1"
+    if role != "sentiment" or not comprehend or not per_day_usd:
+        raise QuorumError(f"--comprehend and --per-day-usd go together, and are for the sentiment worker: {usage}")
+    try:
+        usd = Decimal(per_day_usd)
+    except InvalidOperation:
+        usd = Decimal(0)
+    if not usd.is_finite() or usd <= 0:
+        raise QuorumError(f"--per-day-usd {per_day_usd!r} is no amount above 0: {usage}")
+    from connectors.models.comprehend import Comprehend
+
+    return _Paid(Comprehend(), usd)
+
+
+class _Computing(NamedTuple):
+    role: ProcessedRole
+    paid: _Paid | None
 
 
 class _Archiving(NamedTuple):
@@ -147,7 +186,7 @@ def _run(
     port: int,
     host: str,
     start: Literal["earliest", "latest"],
-    beside: _Archiving | ProcessedRole | None,
+    beside: _Archiving | _Computing | None,
 ) -> None:
     from cli.books import load_book
     from streams import logs
@@ -160,14 +199,14 @@ def _run(
     books = [load_book(path) for path in paths]
     keys = _keys_of(books) if "gateway" in roles else []
     kafka = kafka_from()
-    alone = beside if isinstance(beside, str) else "archiver"
+    alone = beside.role if isinstance(beside, _Computing) else "archiver"
     shown = name or ("live" if len(roles) > 1 else roles[0] if roles else alone)
     logs.configure(shown, secrets=[kafka.password, *keys])
     create_topics(kafka)
     health = Health(shown)
     others: dict[str, Callable[[], Part]] = {}
-    if isinstance(beside, str):
-        others[beside] = partial(_processor, beside, kafka, health, name, start)
+    if isinstance(beside, _Computing):
+        others[beside.role] = partial(_processor, beside, kafka, health, name, start)
     elif beside is not None:
         others["archiver"] = partial(_archiver, beside, kafka, health, name)
     with ExitStack() as stack:
@@ -195,11 +234,13 @@ def _keys_of(books: list[Book]) -> list[str]:
 
 
 def _processor(
-    role: ProcessedRole, kafka: Kafka, health: Health, name: str, start: Literal["earliest", "latest"]
+    asked: _Computing, kafka: Kafka, health: Health, name: str, start: Literal["earliest", "latest"]
 ) -> Part:
+    from streams.comprehend import comprehend_windows
     from streams.processing import processor
 
-    return processor(kafka, role, health, worker=name, start=start)
+    windows = None if asked.paid is None else partial(comprehend_windows, kafka, *asked.paid)
+    return processor(kafka, asked.role, health, worker=name, start=start, windows=windows)
 
 
 def _archiver(asked: _Archiving, kafka: Kafka, health: Health, name: str) -> Archiver:

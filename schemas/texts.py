@@ -32,7 +32,7 @@ class SentimentMeasured(Event, frozen=True, kw_only=True):
     """The tone of an interval's texts on a key by one lexicon. `occurred_at` is the end of the interval."""
 
     lexicon: Name
-    """VADER, TextBlob, or `finance`, our own."""
+    """VADER, TextBlob, `finance`, our own, or `Comprehend` of Amazon, where a worker was told to pay for it."""
     interval_ns: PositiveInt
     tweets: Count
     """Posts that were read."""

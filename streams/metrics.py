@@ -72,6 +72,10 @@ PROCESSED_LATE = Total(
     "quorum_processed_late", "Records that came after their interval was told.", ["role"], registry=REGISTRY
 )
 PROCESSED_REFUSED = Total("quorum_processed_refused", "Records that are no event.", ["role"], registry=REGISTRY)
+COMPREHEND_HOURS = Total(
+    "quorum_comprehend_hours", "Hours that Amazon Comprehend measured, and why not.", ["outcome"], registry=REGISTRY
+)
+COMPREHEND_USD = Total("quorum_comprehend_cost_usd", "What Amazon Comprehend cost.", registry=REGISTRY)
 UNSAVED = Total("quorum_snapshot_failures", "States that could not be saved.", ["book"], registry=REGISTRY)
 FED = Total("quorum_feed_events", "Events that a feed has told.", ["feed", "type"], registry=REGISTRY)
 FEED_SKIPPED = Total(

@@ -51,18 +51,26 @@ ROLES: dict[ProcessedRole, _Role] = {
 
 
 def processor(
-    kafka: Kafka, role: ProcessedRole, health: Health, *, worker: str = "", start: Literal["earliest", "latest"]
+    kafka: Kafka,
+    role: ProcessedRole,
+    health: Health,
+    *,
+    worker: str = "",
+    start: Literal["earliest", "latest"],
+    windows: Callable[[], Windows] | None = None,
 ) -> Part:
     """Give the part that does a role, sharing the work with the other workers of the role.
 
-    `start` is where the role begins that has never run before.
+    `start` is where the role begins that has never run before; `windows` are in place of the role's own.
     """
     does = ROLES[role]
     inputs = [(topic.name, n) for topic in TOPICS if topic.name in does.topics for n in range(topic.partitions)]
 
     def make(partition: int) -> Part | None:
         places = [place for place in inputs if place[1] == partition] if does.by_partition else inputs
-        return Processor(kafka, role, places, start) if does.by_partition or partition == 0 else None
+        if not does.by_partition and partition != 0:
+            return None
+        return Processor(kafka, role, places, start, windows or does.make)
 
     return Membership(kafka, role, does.topics[0], make, health=health, worker=worker)
 
@@ -76,13 +84,14 @@ class Processor:
         role: ProcessedRole,
         places: Sequence[Place],
         start: Literal["earliest", "latest"],
+        windows: Callable[[], Windows],
         *,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Nothing runs yet."""
         self._kafka, self._role, self._places, self._start, self._clock = kafka, role, list(places), start, clock
         self._topics = {kafka.name(topic): topic for topic, _ in places}
-        self._windows = ROLES[role].make()
+        self._windows = windows()
         self._next: dict[Place, int] = {}
         self._seen: dict[Place, int] = {}
         """When the newest record of each place was observed; ns."""

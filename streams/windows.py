@@ -19,10 +19,12 @@ from connectors.processed.bars import INTERVALS, LATENESS_NS, bar_events, bars_o
 from connectors.processed.sentiment import INTERVAL_NS, TEXT_COLUMNS, Row, sentiment_of, text_row
 from schemas.base import Event
 from schemas.market import TradeTicked
-from schemas.texts import NewsPublished, TweetPosted
+from schemas.texts import NewsPublished, SentimentMeasured, TweetPosted
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
+Measure = Callable[[pa.Table], Iterator[SentimentMeasured]]
+"""Measures texts given in `TEXT_COLUMNS`, as `sentiment_of` does."""
 INT64_DIGITS = 18
 NEVER = 2**63 - 1
 
@@ -57,16 +59,20 @@ class TradesWindow:
 
 
 class TextsWindow:
-    """Texts as rows."""
+    """Texts as rows; `beside` may measure them in a way of its own, besides the lexicons."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Measure | None = None) -> None:
+        self._beside = beside
         self._rows: list[Row] = []
 
     def add(self, event: TweetPosted | NewsPublished) -> None:
         self._rows.append(text_row(event))
 
     def events(self, key: str, interval_ns: int) -> Iterator[Event]:
-        return sentiment_of(pa.Table.from_pylist(self._rows, schema=TEXT_COLUMNS))
+        texts = pa.Table.from_pylist(self._rows, schema=TEXT_COLUMNS)
+        yield from sentiment_of(texts)
+        if self._beside is not None:
+            yield from self._beside(texts)
 
 
 def _number(id: str) -> int:
@@ -150,6 +156,6 @@ def bar_windows() -> Windows:
     return Windows(tuple(INTERVALS.values()), (TradeTicked,), "occurred_at", TradesWindow)
 
 
-def sentiment_windows() -> Windows:
-    """Prepare to measure texts, by when they were observed."""
-    return Windows((INTERVAL_NS,), (TweetPosted, NewsPublished), "observed_at", TextsWindow)
+def sentiment_windows(beside: Measure | None = None) -> Windows:
+    """Prepare to measure texts, by when they were observed; what `beside` tells follows what the lexicons do."""
+    return Windows((INTERVAL_NS,), (TweetPosted, NewsPublished), "observed_at", lambda: TextsWindow(beside))

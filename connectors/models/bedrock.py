@@ -1,23 +1,17 @@
-"""Amazon Bedrock's Converse: the answer is the input of one tool, and every call goes through the book's guardrail.
-
-Keys come from AWS's own chain. The SDK tries once; how long it reads is bounded a read, so it is the caller who bounds
-the whole.
-"""
+"""Amazon Bedrock's Converse: the answer is the input of one tool, and every call goes through the book's guardrail."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import msgspec
 
 from connectors.models.answers import ANSWER_SCHEMA, TOOL, TOOL_TEXT
-from connectors.models.http import CONNECT_S
+from connectors.models.aws import broken, client, refused
 from connectors.models.keys import checked_address
 from connectors.models.prompts import Rendered
 from connectors.models.provider import (
-    CallError,
     Reply,
     Spoken,
     can_be_made_to_call,
@@ -26,7 +20,7 @@ from connectors.models.provider import (
     reply_of,
     tokens_of,
 )
-from connectors.models.refusals import cut, no_connection, refusal, silence, unreadable
+from connectors.models.refusals import unreadable
 from schemas.book import ModelSettings
 from schemas.errors import BookError
 
@@ -95,9 +89,9 @@ class Converse:
                 system=[{"text": system}], messages=[{"role": "user", "content": [{"text": user}]}], **self._settings
             )
         except ClientError as error:
-            raise _refused(error.response) from None
+            raise refused(error.response) from None
         except BotoCoreError as error:
-            raise _broken(type(error).__name__, within_s) from None
+            raise broken(type(error).__name__, within_s) from None
         try:
             said = msgspec.convert(answer, _Converse)
         except (msgspec.ValidationError, RecursionError):
@@ -113,56 +107,17 @@ def tool_choice(model_id: str) -> dict[str, Any]:
 
 
 def _client(settings: ModelSettings, longest_s: float) -> Any:  # noqa: ANN401 - boto3 has no types
-    import boto3  # noqa: PLC0415 - it takes long to load
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
     if settings.api_key_env:
         raise BookError("Bedrock takes its keys from AWS's own variables: leave api_key_env out")
-    endpoint = checked_address(settings.endpoint) or None
-    config = Config(
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=min(CONNECT_S, longest_s),
-        read_timeout=longest_s,
-        max_pool_connections=settings.max_concurrent,
+    return client(
+        "bedrock-runtime",
+        "Bedrock",
+        longest_s,
+        region=settings.region,
+        endpoint=checked_address(settings.endpoint),
+        bearer="AWS_BEARER_TOKEN_BEDROCK",
+        calls=settings.max_concurrent,
     )
-    try:
-        session = boto3.Session(region_name=settings.region or None)
-        if session.get_credentials() is None and not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
-            raise BookError(
-                "the keys of AWS are missing: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
-            )
-        return session.client("bedrock-runtime", endpoint_url=endpoint, config=config)
-    except BotoCoreError as error:
-        region = type(error).__name__ == "NoRegionError"
-        mend = "set `region`, or AWS_DEFAULT_REGION" if region else f"mend the settings of AWS ({type(error).__name__})"
-        raise BookError(f"Bedrock cannot be called: {mend}") from None
-
-
-def _refused(response: Any) -> CallError:  # noqa: ANN401
-    """Give the error of an answer that the SDK takes for one."""
-    told, about = response.get("Error", {}), response.get("ResponseMetadata", {})
-    status = about.get("HTTPStatusCode")
-    if not isinstance(status, int):
-        return cut()
-    return refusal(status, told.get("Code"), told.get("Message"), about.get("HTTPHeaders"))
-
-
-_UNSENT = {"EndpointConnectionError", "ConnectTimeoutError", "SSLError", "ProxyConnectionError"}
-_NO_KEYS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
-
-
-def _broken(kind: str, within_s: float) -> CallError:
-    """Give the error of a call that the SDK could not bring to an end, by the name of what it raised."""
-    if kind in _UNSENT:
-        return no_connection()
-    if kind in _NO_KEYS:
-        return CallError("unavailable", f"the keys of AWS cannot be had ({kind})", prompt_tokens=0, reply_tokens=0)
-    if kind == "ParamValidationError":
-        return CallError("unavailable", "the SDK does not take the request", prompt_tokens=0, reply_tokens=0)
-    if kind == "ReadTimeoutError":
-        return silence(within_s)
-    return unreadable() if kind == "ResponseParserError" else cut()
 
 
 def _spoken(said: _Converse) -> Spoken:

@@ -44,10 +44,18 @@ class PriceTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     models: dict[str, Price]
 
 
+class UnitPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price of a service that counts units of text."""
+
+    source: str
+    usd_per_unit: Decimal
+
+
 class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The price table, `prices.toml`."""
 
     dated: date
+    comprehend: UnitPrice
     tables: tuple[PriceTable, ...]
 
     def find(self, kind: str, model_id: str) -> Price | None:

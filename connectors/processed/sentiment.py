@@ -7,10 +7,10 @@ was not known by the end of the hour. They come from word lists that need no net
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import fsum
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -69,43 +69,61 @@ def whole_text(title: str, text: str) -> str:
     return f"{title}. {text}" if text else title
 
 
+class Hour(NamedTuple):
+    """The texts of one key that were observed in one hour, each once."""
+
+    key: str
+    opened: int
+    rows: list[Row]
+
+
 def sentiment_of(texts: pa.Table) -> Iterator[SentimentMeasured]:
     """Measure texts given in `TEXT_COLUMNS`, in any order: by hour, key and lexicon; an hour without a text has none.
 
-    Of texts with one id the one observed first counts. A score leans where it reaches the threshold at which the
-    lexicon votes.
+    A score leans where it reaches the threshold at which the lexicon votes.
     """
+    for hour in hours_of(texts):
+        for each in LEXICONS:
+            yield measured(each.lexicon, each.threshold, hour, [each.score(row["text"]) for row in hour.rows])
+
+
+def hours_of(texts: pa.Table) -> Iterator[Hour]:
+    """Sort texts into their hours and keys. Of texts with one id the one observed first counts."""
     rows = texts.select(TEXT_COLUMNS.names).to_pylist()
     once: dict[str, Row] = {}
     for row in sorted(rows, key=lambda each: (each["observed_at"], each["id"])):
         once.setdefault(row["id"], row)
     ordered = sorted(once.values(), key=lambda row: (_opened(row), row["key"], row["id"]))
     for (opened, key), found in groupby(ordered, key=lambda row: (_opened(row), row["key"])):
-        group = list(found)
-        for lexicon in LEXICONS:
-            yield _measure(lexicon, key, opened, group)
+        yield Hour(key, opened, list(found))
 
 
 def _opened(row: Row) -> int:
     return int(row["observed_at"] - row["observed_at"] % INTERVAL_NS)
 
 
-def _measure(lexicon: TextVoter, key: str, opened: int, rows: list[Row]) -> SentimentMeasured:
-    scores = [lexicon.score(row["text"]) for row in rows]
-    told = Counter(row["source"] for row in rows if row["source"])
+def measurement_id(lexicon: str, hour: Hour) -> str:
+    """Give the id of what a lexicon has measured of an hour."""
+    return market_id(hour.key, f"sentiment{INTERVAL_NS // NS_PER_S}-{lexicon.lower()}", hour.opened)
+
+
+def measured(lexicon: str, threshold: float, hour: Hour, scores: Sequence[float]) -> SentimentMeasured:
+    """Tell the tone of an hour by the scores of its texts, in their order; a score leans where it is `threshold`."""
+    told = Counter(row["source"] for row in hour.rows if row["source"])
     most = sorted(told.items(), key=lambda each: (-each[1], each[0]))[:MAX_ITEMS]
-    tweets = sum(row["topic"] == "tweets" for row in rows)
+    tweets = sum(row["topic"] == "tweets" for row in hour.rows)
+    end = hour.opened + INTERVAL_NS
     return SentimentMeasured(
-        id=market_id(key, f"sentiment{INTERVAL_NS // NS_PER_S}-{lexicon.lexicon.lower()}", opened),
-        key=key,
-        occurred_at=opened + INTERVAL_NS,
-        observed_at=opened + INTERVAL_NS + LATENESS_NS,
-        lexicon=lexicon.lexicon,
+        id=measurement_id(lexicon, hour),
+        key=hour.key,
+        occurred_at=end,
+        observed_at=end + LATENESS_NS,
+        lexicon=lexicon,
         interval_ns=INTERVAL_NS,
         tweets=tweets,
-        news=len(rows) - tweets,
+        news=len(hour.rows) - tweets,
         mean_score=steady(fsum(scores) / len(scores)),
-        positive_share=steady(sum(score >= lexicon.threshold for score in scores) / len(scores)),
-        negative_share=steady(sum(score <= -lexicon.threshold for score in scores) / len(scores)),
+        positive_share=steady(sum(score >= threshold for score in scores) / len(scores)),
+        negative_share=steady(sum(score <= -threshold for score in scores) / len(scores)),
         sources=dict(sorted(most)),
     )

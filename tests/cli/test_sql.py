@@ -141,3 +141,21 @@ def test_the_ddl_names_the_lake() -> None:
 @pytest.mark.parametrize("role", ["bars", "sentiment"])
 def test_a_role_that_computes_takes_no_books(role: str, extra: tuple[str, ...]) -> None:
     assert f"{role} takes no books, no --lake and no --topics" in refusal("worker", role, *extra)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("sentiment", "--comprehend"),
+        ("sentiment", "--per-day-usd", "1"),
+        ("bars", "--comprehend", "--per-day-usd", "1"),
+        ("desk", "book.yaml", "--comprehend", "--per-day-usd", "1"),
+    ],
+)
+def test_comprehend_is_for_sentiment_and_needs_a_cap(given: tuple[str, ...]) -> None:
+    assert "--comprehend and --per-day-usd go together" in refusal("worker", *given)
+
+
+@pytest.mark.parametrize("usd", ["0", "-1", "nan", "inf", "much"])
+def test_a_cap_is_an_amount(usd: str) -> None:
+    assert "is no amount above 0" in refusal("worker", "sentiment", "--comprehend", "--per-day-usd", usd)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from connectors.processed.bars import INTERVALS, LATENESS_NS, bar_events, bars_of
-from connectors.processed.sentiment import TEXT_COLUMNS, sentiment_of, text_row
+from connectors.processed.sentiment import LEXICONS, TEXT_COLUMNS, sentiment_of, text_row
 from schemas.base import NS_PER_MIN, NS_PER_S, Event, market_id
 from schemas.market import QuoteTicked, TradeTicked
-from schemas.texts import NewsPublished, TweetPosted
+from schemas.texts import NewsPublished, SentimentMeasured, TweetPosted
+from streams.comprehend import KafkaLedger, comprehend_windows
 from streams.health import Health
 from streams.kafka import Kafka
 from streams.processing import ProcessedRole, processor
 from streams.publisher import Publisher
+from streams.windows import Windows
 from tests.connectors.processed.trades import AT, Trade, table, trade
 from tests.integration.feeding import told
 
@@ -61,9 +65,9 @@ def send(kafka: Kafka, events: Iterable[Event]) -> None:
 
 
 @contextmanager
-def working(kafka: Kafka, role: ProcessedRole) -> Iterator[None]:
+def working(kafka: Kafka, role: ProcessedRole, windows: Callable[[], Windows] | None = None) -> Iterator[None]:
     stopping, health = threading.Event(), Health("test")
-    part = processor(kafka, role, health, start="earliest")
+    part = processor(kafka, role, health, start="earliest", windows=windows)
     thread = threading.Thread(target=part.run, args=(stopping,))
     thread.start()
     try:
@@ -122,7 +126,52 @@ def test_sentiment_is_told_of_both_topics(kafka: Kafka) -> None:
     rows = [text_row(event) for event in texts]
     whole = by_id(sentiment_of(pa.Table.from_pylist(rows, schema=TEXT_COLUMNS)))
     wanted = {id: event for id, event in whole.items() if event.observed_at <= AT + 145 * NS_PER_MIN}
-    assert len(wanted) == 4
+    assert len(wanted) == 2 * len(LEXICONS)
     with working(kafka, "sentiment"):
         wait_for(lambda: len(told(kafka, "sentiment")) >= len(wanted))
     assert by_id(told(kafka, "sentiment")) == wanted
+
+
+class Service:
+    """Scores every text alike, and counts the texts."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def scores(self, texts: Sequence[str], within_s: float) -> list[float]:
+        self.read += len(texts)
+        return [0.5] * len(texts)
+
+
+def test_comprehend_is_paid_once_though_a_worker_dies_behind_its_telling(kafka: Kafka, monkeypatch: Any) -> None:
+    texts = [
+        TweetPosted(
+            id=f"t{n}", key=("BTC", "ETH")[n % 2], occurred_at=AT, observed_at=at, author="ann", text="great win"
+        )
+        for n in range(40)
+        for at in [AT + n * 4 * NS_PER_MIN]
+    ]
+
+    def measured() -> list[SentimentMeasured]:
+        events = [event for event in told(kafka, "sentiment") if isinstance(event, SentimentMeasured)]
+        return [event for event in events if event.lexicon == "Comprehend"]
+
+    service = Service()
+    windows = partial(comprehend_windows, kafka, service, Decimal("0.0096"))
+    send(kafka, texts[:32])
+    with monkeypatch.context() as dying:
+        dying.setattr("streams.processing.Processor._keep", lambda *_: None)
+        with working(kafka, "sentiment", windows):
+            wait_for(lambda: len(measured()) == 4)
+    assert service.read == 30
+    assert KafkaLedger(kafka).read().usd == Decimal("0.0090")
+    with working(kafka, "sentiment", windows):
+        wait_for(lambda: len(measured()) == 8)
+    assert service.read == 30, "what was told is told again, and not paid"
+    assert len(by_id(measured())) == 4
+    end = AT + 185 * NS_PER_MIN
+    last = TweetPosted(id="last", key="BTC", occurred_at=end, observed_at=end, author="ann", text="great win")
+    send(kafka, [*texts[32:], last])
+    with working(kafka, "sentiment", windows):
+        wait_for(lambda: len(by_id(told(kafka, "sentiment"))) == 4 + 6 * len(LEXICONS))
+    assert service.read == 30, "the cap holds over restarts"

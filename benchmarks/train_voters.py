@@ -89,20 +89,36 @@ def design(learner: Learner, texts: Sequence[Labelled]) -> Design:
 
 def objective(of: Design) -> Callable[[Vector], tuple[float, Vector]]:
     """Give the penalised negative log-likelihood and its gradient; three weights a feature, and three biases last."""
-    texts, width = len(of.is_label), len(of.names)
+    width = len(of.names)
+    by_text = _sums(of.rows, of.columns, of.values, len(of.is_label))
+    by_feature = _sums(of.columns, of.rows, of.values, width)
 
     def at(x: Vector) -> tuple[float, Vector]:
         weights, bias = x[:-3].reshape(3, width), x[-3:]
-        logits = np.stack([np.bincount(of.rows, of.values * side[of.columns], texts) for side in weights], 1) + bias
+        logits = np.stack([by_text(side) for side in weights], 1) + bias
         logits -= logits.max(1, keepdims=True)
         odds = np.exp(logits)
         shares = odds / odds.sum(1, keepdims=True)
         loss = 0.5 * PENALTY * (weights * weights).sum() - np.log((shares * of.is_label).sum(1)).sum()
         off = shares - of.is_label
-        slopes = [np.bincount(of.columns, of.values * side[of.rows], width) for side in off.T]
-        return float(loss), np.concatenate([*(np.stack(slopes) + PENALTY * weights), off.sum(0)])
+        slopes = np.stack([by_feature(side) for side in off.T])
+        return float(loss), np.concatenate([*(slopes + PENALTY * weights), off.sum(0)])
 
     return at
+
+
+def _sums(places: Ints, others: Ints, values: Vector, size: int) -> Callable[[Vector], Vector]:
+    """Give the sum of `values` times a vector's elements at `others`, for each place; entries are sorted just once."""
+    order = np.argsort(places, kind="stable")
+    present, starts = np.unique(places[order], return_index=True)
+    at, times = others[order], values[order]
+
+    def summed(vector: Vector) -> Vector:
+        sums = np.zeros(size)
+        sums[present] = np.add.reduceat(np.ascontiguousarray(vector)[at] * times, starts)
+        return sums
+
+    return summed
 
 
 def minimised(at: Callable[[Vector], tuple[float, Vector]], x: Vector) -> Vector:

@@ -1,7 +1,8 @@
 """How often the offline voters that read texts, alone and two of three, judge labelled sentences as people did.
 
 Each set of `benchmarks/labelled.py` is read by all in one run, beside plain VADER with the thresholds that its authors
-give, ±0.05. Prints macro-F1 and accuracy, the confusion matrices, and how often `finance` was right by its confidence.
+give, ±0.05. Prints macro-F1 and accuracy, the confusion matrices, and how often the learnt voters were right by their
+confidence.
 Run it from the repository's root: `python -m benchmarks.accuracy --plot docs/img/accuracy.svg`.
 """
 
@@ -32,14 +33,20 @@ from benchmarks.labelled import (
     macro_f1,
     phrasebank,
 )
-from benchmarks.train_finance import out_of_fold
+from benchmarks.train_voters import LEARNERS, out_of_fold
 from connectors.voters.finance.model import FINANCE
-from connectors.voters.lexicons import TEXTBLOB, VADER
+from connectors.voters.letters.model import LETTERS
+from connectors.voters.lexicons import TEXTBLOB, VADER, TextVoter
+from connectors.voters.linear import CalibratedVoter
 
 PLAIN = 0.05
 """The threshold that VADER's authors give (Hutto and Gilbert 2014)."""
-VOTERS = (VADER, TEXTBLOB, FINANCE)
-THRESHOLDS = tuple(voter.threshold for voter in VOTERS)
+VOTERS: tuple[TextVoter, ...] = (VADER, TEXTBLOB, FINANCE, LETTERS)
+TRIOS: Mapping[str, tuple[TextVoter, ...]] = {
+    "2 of 3: v, t, f": (VADER, TEXTBLOB, FINANCE),
+    "2 of 3: v, f, l": (VADER, FINANCE, LETTERS),
+}
+"""Three voters that vote together, by their first letters; the last is tuned to the two others."""
 GRID = tuple(part / 50 for part in range(2, 21))
 AGREE = 2
 SETS: Mapping[str, Callable[[], list[Labelled]]] = {
@@ -80,11 +87,12 @@ def together(scores: Sequence[Sequence[float]], thresholds: Sequence[float]) -> 
 
 def readers(texts: Sequence[Labelled]) -> Iterator[tuple[str, list[int]]]:
     """Give the answers of each reader to the texts."""
-    scores = [[voter.score(each.text) for each in texts] for voter in VOTERS]
-    yield "plain VADER", cut(scores[0], PLAIN)
-    for voter, mine in zip(VOTERS, scores, strict=True):
-        yield voter.lexicon.lower(), cut(mine, voter.threshold)
-    yield "2 of 3", together(scores, THRESHOLDS)
+    scores = {voter.lexicon: [voter.score(each.text) for each in texts] for voter in VOTERS}
+    yield "plain VADER", cut(scores[VADER.lexicon], PLAIN)
+    for voter in VOTERS:
+        yield voter.lexicon.lower(), cut(scores[voter.lexicon], voter.threshold)
+    for name, trio in TRIOS.items():
+        yield name, together([scores[voter.lexicon] for voter in trio], [voter.threshold for voter in trio])
 
 
 def measured() -> Iterator[Found]:
@@ -102,16 +110,22 @@ def _found(of: str, reader: str, counts: Confusion) -> Found:
     return Found(of, reader, sum(counts.values()), round(macro_f1(counts), 4), share, by_class, matrix)
 
 
-def tuned() -> Iterator[tuple[float, float, float]]:
-    """Give thresholds of `finance`, and the macro-F1 of it and of two of three with the others' as they are.
+def tuned(trio: Sequence[TextVoter]) -> Iterator[tuple[float, float, float]]:
+    """Give thresholds of the last of three, and the macro-F1 of it and of two of three with the others' as they are.
 
-    Of the training split alone; `finance` scores each text by weights that were learnt without it.
+    Of the training split alone; learnt voters score each text by weights that were learnt without it.
     """
     texts = [each for each in headlines() if not is_held_out(each.text)]
     labels = [each.label for each in texts]
-    scores = [[voter.score(each.text) for each in texts] for voter in VOTERS[:-1]] + [out_of_fold(texts)]
+    scores = [
+        out_of_fold(LEARNERS[voter.lexicon], texts)
+        if voter.lexicon in LEARNERS
+        else [voter.score(each.text) for each in texts]
+        for voter in trio
+    ]
     for threshold in GRID:
-        alone, vote = cut(scores[-1], threshold), together(scores, (*THRESHOLDS[:-1], threshold))
+        alone = cut(scores[-1], threshold)
+        vote = together(scores, (*(voter.threshold for voter in trio[:-1]), threshold))
         yield threshold, macro_f1(confusion(labels, alone)), macro_f1(confusion(labels, vote))
 
 
@@ -139,31 +153,32 @@ def _readers(found: Sequence[Found]) -> list[str]:
     return list(dict.fromkeys(each.reader for each in found))
 
 
-def _print_confidence() -> None:
-    table = Table(caption="of `finance`, votes by confidence: how many, mean confidence, share that was right")
+def _print_confidence(voter: CalibratedVoter) -> None:
+    table = Table(caption=f"of `{voter.lexicon}`, votes by confidence: how many, mean confidence, share that was right")
     table.add_column("confidence")
     read = {name: SETS[name]() for name in SETS}
     for name in SETS:
         table.add_column(name, justify="right")
     for low, high in pairwise(LEVELS):
-        table.add_row(f"{low:.1f} to {min(high, 1.0):.1f}", *(_by_confidence(read[name], low, high) for name in SETS))
+        cells = (_by_confidence(voter, read[name], low, high) for name in SETS)
+        table.add_row(f"{low:.1f} to {min(high, 1.0):.1f}", *cells)
     OUT.print(table)
 
 
-def _by_confidence(texts: Sequence[Labelled], low: float, high: float) -> str:
+def _by_confidence(voter: CalibratedVoter, texts: Sequence[Labelled], low: float, high: float) -> str:
     votes = []
     for text, label in texts:
-        score = FINANCE.score(text)
-        sure = FINANCE.confidence(abs(score))
+        score = voter.score(text)
+        sure = voter.confidence(abs(score))
         if low <= sure < high:
-            votes.append((sure, leaning(score, FINANCE.threshold) == label))
+            votes.append((sure, leaning(score, voter.threshold) == label))
     if not votes:
         return "none"
     return f"{len(votes)}: {sum(s for s, _ in votes) / len(votes):.2f}, {sum(r for _, r in votes) / len(votes):.2f}"
 
 
 WIDTH, LEFT, TOP, BAR, GAP = 640, 190, 56, 13, 14
-COLOURS = ("#b8b8b8", "#8fb3c0", "#c9a66b", "#1f6f8b", "#7a5c86")
+COLOURS = ("#b8b8b8", "#8fb3c0", "#c9a66b", "#1f6f8b", "#6b8f4e", "#b59ac0", "#7a5c86")
 
 
 def drawn(found: Sequence[Found]) -> str:
@@ -171,7 +186,7 @@ def drawn(found: Sequence[Found]) -> str:
     names = _readers(found)
     parts = []
     for i, name in enumerate(names):
-        x = 20 + 130 * i
+        x = 20 + 115 * i
         parts.append(f'<rect x="{x}" y="16" width="12" height="12" fill="{COLOURS[i]}"/>')
         parts.append(f'<text x="{x + 17}" y="26">{name}</text>')
     y = TOP
@@ -195,17 +210,21 @@ def drawn(found: Sequence[Found]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write what was asked for."""
     parser = argparse.ArgumentParser(description="Measure how well the offline voters judge labelled sentences.")
-    parser.add_argument("--tune", action="store_true", help="print what other thresholds of finance would do: a minute")
+    parser.add_argument(
+        "--tune", action="store_true", help="print what other thresholds of the learnt voters do: minutes"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the first table here, as SVG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     arguments = parser.parse_args(argv)
     if arguments.tune:
-        for threshold, alone, vote in tuned():
-            print(f"finance at {threshold:.2f}: macro-F1 {alone:.4f} alone, {vote:.4f} by two of three")
+        for trio in TRIOS.values():
+            for threshold, alone, vote in tuned(trio):
+                print(f"{trio[-1].lexicon} at {threshold:.2f}: macro-F1 {alone:.4f} alone, {vote:.4f} by two of three")
         return
     found = list(measured())
     _print(found)
-    _print_confidence()
+    for voter in (FINANCE, LETTERS):
+        _print_confidence(voter)
     if arguments.plot:
         arguments.plot.write_text(drawn(found), encoding="utf-8")
     if arguments.json:

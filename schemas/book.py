@@ -216,7 +216,7 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     Secrets stand in the environment alone: AWS's own variables, or the one that `api_key_env` names.
     """
 
-    kind: Literal["vader", "textblob", "trend", "finance"] | Provider
+    kind: Literal["vader", "textblob", "trend", "finance", "letters"] | Provider
     latency_ms: Annotated[int, Meta(ge=0)] = 200
     """How late an offline voter answers in a replay; a model's recorded answer has its own latency."""
     model_id: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connectors.voters.finance.model import FINANCE
+from connectors.voters.letters.model import LETTERS
 from connectors.voters.lexicons import TEXTBLOB, VADER
 from connectors.voters.protocol import Answer, Failure, Opinion, Voter, computed
 from connectors.voters.trend import TREND
@@ -16,7 +17,13 @@ from schemas.book import Book
 
 __all__ = ["VOTERS", "Answer", "Failure", "Opinion", "Voter", "computed", "offline_voters"]
 
-VOTERS: Mapping[str, Voter] = {"vader": VADER, "textblob": TEXTBLOB, "finance": FINANCE, "trend": TREND}
+VOTERS: Mapping[str, Voter] = {
+    "vader": VADER,
+    "textblob": TEXTBLOB,
+    "finance": FINANCE,
+    "letters": LETTERS,
+    "trend": TREND,
+}
 """Kind of a model, as a book names it, to the voter behind it."""
 
 

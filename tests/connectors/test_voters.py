@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.voters import VOTERS, Opinion, offline_voters
 from connectors.voters.finance.model import finance_score
+from connectors.voters.letters.model import letters_score
 from connectors.voters.lexicons import QUOTE_CHARS, steady, textblob_score, vader_score
 from connectors.voters.trend import STOP_ATRS
 from schemas.base import NS_PER_MIN, NS_PER_S
@@ -23,10 +24,11 @@ NOW = 1_700_000_000 * NS_PER_S
 GOOD = "Regulator approves the fund; a wonderful win for holders"
 BAD = "Exchange robbed: horrible losses, a terrible day for holders"
 RISE = "Operating profit rose to EUR 13.1 mn from EUR 8.7 mn"
+RAISED = "$ABC: Evercore raises target to $210 from $180"
 FALL = "Shares plunge as the bank cuts its outlook"
 FLAT = "The weekly mining report was published"
-KINDS = ("vader", "textblob", "finance", "trend")
-READERS = {"vader": (GOOD, BAD), "textblob": (GOOD, BAD), "finance": (RISE, FALL)}
+KINDS = ("vader", "textblob", "finance", "letters", "trend")
+READERS = {"vader": (GOOD, BAD), "textblob": (GOOD, BAD), "finance": (RISE, FALL), "letters": (RAISED, FALL)}
 """Kind of a voter that reads texts to one that it likes and one that it does not."""
 
 
@@ -186,6 +188,7 @@ def test_any_prompt_gets_a_sane_answer_and_the_same_one_again(
     vader_score.cache_clear()
     textblob_score.cache_clear()
     finance_score.cache_clear()
+    letters_score.cache_clear()
     assert encode(vote(kind, price(ema_fast=fast, atr=atr, rsi=rsi), *parts)) == encode(first)
     assert 0.0 <= first.confidence <= 1.0
     assert first.reasoning.endswith(".")

@@ -161,13 +161,13 @@ def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """
     found: list[list[SourceFile]] = []
     for file in files:
+        own = "/" + file.name.rpartition("/")[2]
         free = [lane for lane in found if lane[-1].kind == file.kind and lane[-1].hi <= file.lo]
-        same = [lane for lane in free if lane[-1].path.name == file.path.name]
-        lane = next(iter(same or free), None)
-        if lane is None:
-            lane = []
-            found.append(lane)
-        lane.append(file)
+        same = [lane for lane in free if lane[-1].name.endswith(own)]
+        if not free:
+            found.append([file])
+        else:
+            (same or free)[0].append(file)
     return found
 
 

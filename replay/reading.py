@@ -19,7 +19,7 @@ from agents.kernels import kernel
 from connectors.cache import SMALL_BYTES
 from connectors.columns import faults
 from replay.files import WHOLE_BYTES, SourceFile, metadata, parts, passed_over
-from replay.rowgroups import Part, Wanted
+from replay.rowgroups import FOOTER_BYTES, Part, Wanted
 from replay.rows import Rows, series_code
 from schemas.errors import ArchiveError
 
@@ -96,11 +96,13 @@ class RowReader:
 
     def _parts(self, file: SourceFile) -> Iterator[Part]:
         """Read a file, unless it is passed over. A small one is opened, and its footer read, but once."""
-        data = file.content() if file.size <= SMALL_BYTES else None
-        known = metadata(file, data) if data is not None and file.form == "parquet" else None
+        size = file.size
+        data = file.content() if size <= SMALL_BYTES else None
+        looked = data is not None and size > FOOTER_BYTES and file.form == "parquet"
+        known = metadata(file, data) if looked else None
         if passed_over(file, self.wanted, known):
             return
-        if data is None and file.size <= WHOLE_BYTES:
+        if data is None and size <= WHOLE_BYTES:
             data = file.content()
         if data is not None:
             self.took(file, data)

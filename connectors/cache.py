@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Condition
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from connectors.ranges import Ranges, lacking, merged
 from schemas.errors import StoreError
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from connectors.store import Listed
 
 SMALL_BYTES = 1 << 20
-"""An object up to this size is fetched whole at the first touch: to ask twice takes longer."""
-GAP_BYTES = 256 << 10
-"""Ranges no further apart are fetched as one."""
+"""An object up to this size is fetched whole when it is opened: to ask twice takes longer."""
 PIECE_BYTES = 8 << 20
 """What one request fetches; several run at a time."""
 THREADS = 16
@@ -38,8 +37,6 @@ ROOM = 7 / 8
 LOOK = 1 / 32
 """Share of the bound after which a process looks again at how much there is."""
 Asked = TypeVar("Asked")
-Ranges: TypeAlias = Sequence[tuple[int, int]]
-"""Of bytes, from a start to before an end."""
 
 
 class Opened(Protocol):
@@ -125,7 +122,10 @@ class Mirrored:
 
     @contextmanager
     def opened(self) -> Iterator[_Mirroring]:
-        """Open the mirror, of which nothing need be there yet. Raises StoreError where the cache cannot be written."""
+        """Open the mirror, of which nothing need be there yet unless the object is small.
+
+        Raises StoreError where that cannot be fetched, or the cache cannot be written.
+        """
         try:
             opened = self._open()
         except OSError as error:
@@ -154,7 +154,6 @@ class Mirrored:
 
         `there` is what this reader knows to be in its file, which may have lost its name to make room for others.
         """
-        wanted = [(0, self.size)] if self.size <= SMALL_BYTES else ranges
         try:
             with self._locked():
                 inode = os.fstat(fd).st_ino
@@ -163,7 +162,7 @@ class Mirrored:
                         return [(0, self.size)]
                 known = self._known(inode)
                 there = merged([*there, *(known.ranges if known else ())])
-                if missing := lacking(wanted, there):
+                if missing := lacking(ranges, there):
                     self._download(fd, missing)
                     there = merged([*there, *missing])
                     if known is not None:
@@ -177,11 +176,7 @@ class Mirrored:
         pieces = [piece for lo, hi in missing for piece in _cut(lo, hi)]
 
         def bring(piece: tuple[int, int]) -> None:
-            data = memoryview(self._mirror.fetch(self._listed, *piece))
-            at = piece[0]
-            while data:
-                written = os.pwrite(fd, data, at)
-                data, at = data[written:], at + written
+            self._put(fd, self._mirror.fetch(self._listed, *piece), piece[0])
 
         with self._mirror.reserved(sum(hi - lo for lo, hi in pieces)):
             if len(pieces) == 1:
@@ -190,26 +185,48 @@ class Mirrored:
                 list(_pool("piece").map(bring, pieces))
             os.fsync(fd)
 
+    @staticmethod
+    def _put(fd: int, data: bytes, at: int) -> None:
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(fd, left, at)
+            left, at = left[written:], at + written
+
     def _open(self) -> _Mirroring:
         with suppress(FileNotFoundError):
             return _Mirroring(self, self._whole, [(0, self.size)])
         with self._locked():
             with suppress(FileNotFoundError):
                 return _Mirroring(self, self._whole, [(0, self.size)])
+            if self.size <= SMALL_BYTES:
+                self._bring()
+                return _Mirroring(self, self._whole, [(0, self.size)])
             known = self._known()
             if known is None:
                 self._begin()
-            path = self._part if self.size else self._whole
-            return _Mirroring(self, path, known.ranges if known else [])
+            return _Mirroring(self, self._part, known.ranges if known else [])
+
+    def _bring(self) -> None:
+        """Fetch all of it at once, under the lock: what appears whole needs no sidecar on the way."""
+        self._clear()
+        with self._mirror.reserved(self.size):
+            data = self._mirror.fetch(self._listed, 0, self.size) if self.size else b""
+            with self._part.open("xb", buffering=0) as file:
+                self._put(file.fileno(), data, 0)
+                os.fsync(file.fileno())
+            self._part.replace(self._whole)
 
     def _begin(self) -> None:
         """Make an empty file of the full size, and only then say that there is one."""
-        self._sidecar.unlink(missing_ok=True)
-        self._part.unlink(missing_ok=True)
-        self._part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._clear()
         with self._part.open("xb") as file:
             file.truncate(self.size)
             self._write_down(_Sidecar(os.fstat(file.fileno()).st_ino, []))
+
+    def _clear(self) -> None:
+        self._sidecar.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+        self._part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def _known(self, inode: int = 0) -> _Sidecar | None:
         """Read the sidecar, under the lock; None where there is none for the file that is there, or for `inode`."""
@@ -223,7 +240,7 @@ class Mirrored:
 
     def _write_down(self, known: _Sidecar) -> None:
         """Say what is there, under the lock. All of it makes a whole file, which needs no sidecar."""
-        if known.ranges == [(0, self.size)] or not self.size:
+        if known.ranges == [(0, self.size)]:
             self._part.replace(self._whole)
             self._sidecar.unlink(missing_ok=True)
             return
@@ -333,33 +350,6 @@ class _Room:
             path.with_suffix(".ranges").unlink(missing_ok=True)  # first: a file without one counts as empty
             path.unlink(missing_ok=True)
         return True
-
-
-def merged(ranges: Ranges, gap: int = 0) -> list[tuple[int, int]]:
-    """Join ranges that overlap, touch, or lie no more than `gap` apart; sorted."""
-    found: list[tuple[int, int]] = []
-    for lo, hi in sorted(ranges):
-        if found and lo <= found[-1][1] + gap:
-            found[-1] = found[-1][0], max(found[-1][1], hi)
-        else:
-            found.append((lo, hi))
-    return found
-
-
-def lacking(wanted: Ranges, there: Ranges) -> list[tuple[int, int]]:
-    """Give what of `wanted` is not `there`, which is sorted; small gaps between are wanted too."""
-    found = []
-    for lo, hi in merged(wanted, GAP_BYTES):
-        at = lo
-        for start, end in there:
-            if end <= at or start >= hi:
-                continue
-            if start > at:
-                found.append((at, start))
-            at = end
-        if at < hi:
-            found.append((at, hi))
-    return found
 
 
 def _cut(lo: int, hi: int) -> Iterator[tuple[int, int]]:

@@ -12,15 +12,19 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from boto3 import __version__ as boto_version
 from boto3.session import Session
 from botocore import exceptions as failures
 from botocore.config import Config
 from botocore.response import URLLib3ProtocolError, URLLib3ReadTimeoutError
+from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from connectors.policy import Policy, load_policy
 from connectors.store import S3_PREFIX, Level, Listed, Names, checked
@@ -36,7 +40,7 @@ _SETTINGS = Config(
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=CONNECTIONS,
-    user_agent_appid="quorum",
+    user_agent=f"quorum Boto3/{boto_version}",  # told whole: botocore's own is made anew for each request
 )
 _WHERE = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?")
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -87,6 +91,8 @@ _CUT = (
 """What ends a body before its end. Botocore itself tries again only up to its beginning."""
 _CUT_REFUSAL = (URLLib3ProtocolError, URLLib3ReadTimeoutError)
 """What botocore lets through where the cut body is that of a refusal."""
+_TIMES: dict[str, Callable[[str], datetime]] = {"Z": datetime.fromisoformat, "T": parsedate_to_datetime}
+"""By the last letter: as in listings, and as HTTP's headers have it."""
 Answer = TypeVar("Answer")
 Rules: TypeAlias = list[dict[str, Any]]
 """Of a bucket's lifecycle."""
@@ -113,7 +119,7 @@ class S3Store:
         self._prefix = f"{inner}/" if inner else ""
         self._given = policy
         try:
-            self._client = Session().client("s3", config=_SETTINGS)
+            self._client = _session().client("s3", config=_SETTINGS)
         except (failures.BotoCoreError, ValueError) as error:
             raise StoreError(f"{self.where}: {_reason(error, '')}") from None
         self.endpoint = _endpoint(self._client.meta.endpoint_url)
@@ -311,6 +317,22 @@ class S3Store:
     def _refused(self, key: str, error: Exception) -> StoreError:
         place = f"{self.where}/{key}" if key else self.where
         return StoreError(f"{place}: {_reason(error, self.endpoint)}")
+
+
+def _session() -> Session:
+    """Give boto3's usual session, but for the reading of times."""
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    return Session(botocore_session=session)
+
+
+def _time(told: object) -> datetime:
+    """Read a time as botocore does, and its usual forms quickly: each object of a listing has one."""
+    if isinstance(told, str) and (read := _TIMES.get(told[-1:])):
+        with suppress(ValueError):
+            return read(told)
+    found: datetime = parse_timestamp(told)
+    return found
 
 
 def _parts(prefix: str | None) -> list[str]:

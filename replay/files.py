@@ -161,19 +161,19 @@ def lanes(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """
     found: list[list[SourceFile]] = []
     for file in files:
+        own = "/" + file.name.rpartition("/")[2]
         free = [lane for lane in found if lane[-1].kind == file.kind and lane[-1].hi <= file.lo]
-        same = [lane for lane in free if lane[-1].path.name == file.path.name]
-        lane = next(iter(same or free), None)
-        if lane is None:
-            lane = []
-            found.append(lane)
-        lane.append(file)
+        same = [lane for lane in free if lane[-1].name.endswith(own)]
+        if not free:
+            found.append([file])
+        else:
+            (same or free)[0].append(file)
     return found
 
 
 def extent(file: SourceFile) -> tuple[int, int] | None:
     """Give the first and last `observed_at` in the file, None where it has no rows."""
-    told = zones(_metadata(file), "observed_at") if file.form == "parquet" else [None]
+    told = zones(metadata(file), "observed_at") if file.form == "parquet" else [None]
     times = [pair for pair in told if pair is not None]
     if len(times) < len(told):
         found = [table["observed_at"].to_numpy() for table in tables(file) if table.num_rows]
@@ -183,17 +183,17 @@ def extent(file: SourceFile) -> tuple[int, int] | None:
 
 def keys(file: SourceFile) -> set[str]:
     """Give the instruments, or other keys, that the file has rows of."""
-    told = zones(_metadata(file), "key") if file.form == "parquet" else [None]
+    told = zones(metadata(file), "key") if file.form == "parquet" else [None]
     if all(pair is not None and pair[0] == pair[1] for pair in told):
         return {str(pair[0]) for pair in told if pair is not None}
     return {key for table in tables(file) for key in table["key"].unique().to_pylist()}
 
 
-def passed_over(file: SourceFile, wanted: Wanted) -> bool:
-    """Tell whether a file that is not small says itself that it holds nothing of what is wanted."""
+def passed_over(file: SourceFile, wanted: Wanted, known: pq.FileMetaData | None = None) -> bool:
+    """Tell whether a file that is not small says itself, in `known`, that it holds nothing of what is wanted."""
     if file.form != "parquet" or file.size <= FOOTER_BYTES:
         return False
-    return not groups(_metadata(file), wanted)
+    return not groups(known or metadata(file), wanted)
 
 
 def tables(file: SourceFile) -> Iterator[pa.Table]:
@@ -202,15 +202,17 @@ def tables(file: SourceFile) -> Iterator[pa.Table]:
         yield part.table
 
 
-def parts(file: SourceFile, data: bytes | None = None, wanted: Wanted = EVERYTHING) -> Iterator[Part]:
+def parts(
+    file: SourceFile, data: bytes | None = None, wanted: Wanted = EVERYTHING, known: pq.FileMetaData | None = None
+) -> Iterator[Part]:
     """Give the file's rows in its own order, in tables of a bounded number of rows, with the columns of its kind.
 
-    `data` is the file's content where it was read already. Row groups of a Parquet file that say themselves that
-    they hold nothing of what is `wanted` are passed over. Raises ArchiveError where the file cannot be read, its
-    columns are not those of the archive, or a value is missing.
+    `data` is the file's content, and `known` what that says of itself, where they were read already. Row groups of a
+    Parquet file that say themselves that they hold nothing of what is `wanted` are passed over. Raises ArchiveError
+    where the file cannot be read, its columns are not those of the archive, or a value is missing.
     """
     try:
-        for part in _rows(file, data, wanted):
+        for part in _rows(file, data, wanted, known):
             yield Part(part.row, _conforming(file, part.table, part.row))
     except (OSError, pa.ArrowException, EOFError) as error:
         raise _unreadable(file, f"{file.form} of {file.kind}", error) from None
@@ -264,14 +266,15 @@ def _measured(file: SourceFile) -> SourceFile:
     return replace(file, lo=found[0], hi=found[1] + 1) if found else replace(file, lo=0, hi=0)
 
 
-def _metadata(file: SourceFile) -> pq.FileMetaData:
+def metadata(file: SourceFile, data: bytes | None = None) -> pq.FileMetaData:
+    """Give what a Parquet file says of itself; `data` is its content where it was read already. Raises ArchiveError."""
     try:
-        if file.mirror is None:
-            return pq.read_metadata(file.path)
+        if data is not None:
+            return pq.read_metadata(pa.BufferReader(data))
         with file.opened() as opened:
             return footer(opened, file.size)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, "parquet", error) from None
+        raise _unreadable(file, f"parquet of {file.kind}", error) from None
 
 
 def _unreadable(file: SourceFile, form: str, error: Exception) -> ArchiveError:
@@ -280,24 +283,28 @@ def _unreadable(file: SourceFile, form: str, error: Exception) -> ArchiveError:
     return ArchiveError(f"{file.place}: cannot be read as {form}: {reason}; put a whole copy there, or import it again")
 
 
-def _rows(file: SourceFile, data: bytes | None, wanted: Wanted) -> Iterator[Part]:
+def _rows(file: SourceFile, data: bytes | None, wanted: Wanted, known: pq.FileMetaData | None) -> Iterator[Part]:
     if data is not None:
-        yield from _decoded(file, pa.BufferReader(data), wanted, None)
+        yield from _decoded(file, pa.BufferReader(data), wanted, None, known)
         return
     with file.opened() as opened:
         if file.form != "parquet":
             opened.need([(0, file.size)])
-        yield from _decoded(file, opened.path, wanted, opened if file.mirror else None)
+        yield from _decoded(file, opened.path, wanted, opened if file.mirror else None, known)
 
 
-def _decoded(file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None) -> Iterator[Part]:
+def _decoded(
+    file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None, known: pq.FileMetaData | None
+) -> Iterator[Part]:
     if file.form == "parquet":
-        return _parquet(file, content, wanted, opened)
+        known = footer(opened, file.size) if known is None and opened is not None else known
+        return _parquet(file, content, wanted, opened, known)
     return _placed(_csv(file, content) if file.form == "csv" else _json_lines(file, content))
 
 
-def _parquet(file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None) -> Iterator[Part]:
-    known = None if opened is None else footer(opened, file.size)
+def _parquet(
+    file: SourceFile, content: Content, wanted: Wanted, opened: Opened | None, known: pq.FileMetaData | None
+) -> Iterator[Part]:
     try:
         # Buffered ahead, a file's bytes would stay in memory until its last row is read.
         source = pq.ParquetFile(content, metadata=known, read_dictionary=["key"], pre_buffer=False)

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from agents.frame import BAR, QUOTE, TRADE, WIDTH, Floats, Ints
 from agents.kernels import kernel
+from connectors.cache import SMALL_BYTES
 from connectors.columns import faults
-from replay.files import SourceFile, parts, passed_over
-from replay.rowgroups import Wanted
+from replay.files import WHOLE_BYTES, SourceFile, metadata, parts, passed_over
+from replay.rowgroups import FOOTER_BYTES, Part, Wanted
 from replay.rows import Rows, series_code
 from schemas.errors import ArchiveError
 
@@ -55,12 +56,12 @@ class _Piece:
 class RowReader:
     """Reads the rows that are wanted, of the instruments of a book.
 
-    `content` gives a small file's bytes, None for one that is to be read bit by bit.
+    `took` is told of each file that is read whole, with its bytes.
     """
 
     instruments: tuple[str, ...]
     wanted: Wanted
-    content: Callable[[SourceFile], bytes | None]
+    took: Callable[[SourceFile, bytes], None]
 
     def rows(self, files: Sequence[SourceFile], read_rows: int) -> Iterator[Rows]:
         """Give the rows of files of one kind that follow each other in time, about `read_rows` at once.
@@ -84,9 +85,7 @@ class RowReader:
 
     def _pieces(self, files: Sequence[SourceFile]) -> Iterator[_Piece]:
         for file in files:
-            if passed_over(file, self.wanted):
-                continue
-            for row, table in parts(file, self.content(file), self.wanted):
+            for row, table in self._parts(file):
                 instrument = self._instrument(table["key"])
                 piece = _Piece(file, table.remove_column(0), instrument, row)
                 if not isinstance(instrument, int) and (instrument < 0).any():
@@ -94,6 +93,20 @@ class RowReader:
                     piece = _Piece(file, piece.table.take(kept), instrument[kept], row, kept)
                 if len(piece) and not (isinstance(instrument, int) and instrument < 0):
                     yield piece
+
+    def _parts(self, file: SourceFile) -> Iterator[Part]:
+        """Read a file, unless it is passed over. A small one is opened, and its footer read, but once."""
+        size = file.size
+        data = file.content() if size <= SMALL_BYTES else None
+        looked = data is not None and size > FOOTER_BYTES and file.form == "parquet"
+        known = metadata(file, data) if looked else None
+        if passed_over(file, self.wanted, known):
+            return
+        if data is None and size <= WHOLE_BYTES:
+            data = file.content()
+        if data is not None:
+            self.took(file, data)
+        yield from parts(file, data, self.wanted, known)
 
     def _instrument(self, key: pa.ChunkedArray) -> Ints | int:
         """Give each row's index among the instruments, -1 where it is another's; one number where all have one."""

@@ -89,13 +89,17 @@ def groups(metadata: pq.FileMetaData, wanted: Wanted) -> list[Group]:
 
 def footer(opened: Opened, size: int) -> pq.FileMetaData:
     """Read a file's footer; what lies elsewhere is not fetched."""
-    opened.need([(max(0, size - FOOTER_BYTES), size)])
-    with opened.path.open("rb") as file:
-        file.seek(max(0, size - _TAIL_BYTES))
-        length = int.from_bytes(file.read(4), "little")
-    if FOOTER_BYTES < length + _TAIL_BYTES <= size:
-        opened.need([(size - _TAIL_BYTES - length, size)])
-    return pq.read_metadata(opened.path)
+    start = max(0, size - FOOTER_BYTES)
+    opened.need([(start, size)])
+    with opened.path.open("rb", buffering=0) as file:
+        file.seek(start)
+        tail = file.read()
+        length = int.from_bytes(tail[-_TAIL_BYTES:-4], "little") + _TAIL_BYTES
+        if len(tail) < length <= size:
+            opened.need([(size - length, size)])
+            file.seek(size - length)
+            tail = file.read()
+    return pq.read_metadata(pa.BufferReader(tail))
 
 
 def spans(metadata: pq.FileMetaData, names: Sequence[str], wanted: Wanted) -> list[list[tuple[int, int]]]:

@@ -70,7 +70,7 @@ class Archive:
         """Market rows that the last reading left out as exact doubles of a row just before."""
         self._book = book
         self._wanted = Wanted(frozenset(self.instruments), start_ns, end_ns)
-        self._reader = RowReader(self.instruments, self._wanted, self._content)
+        self._reader = RowReader(self.instruments, self._wanted, self._took)
         self._digests: dict[str, str] = {}
 
     def frames(self, batch_rows: int = READ_ROWS, skip_rows: int = 0) -> Iterator[Frame]:
@@ -114,7 +114,11 @@ class Archive:
 
         Market data that tells by itself that it is of other instruments or times is left out, as it is not read.
         """
-        files = [file for file in self.files if file.kind not in MARKET_KINDS or not passed_over(file, self._wanted)]
+        files = [
+            file
+            for file in self.files
+            if file.name in self._digests or file.kind not in MARKET_KINDS or not passed_over(file, self._wanted)
+        ]
         kinds = sorted({file.kind for file in files})
         return [self._input(kind, [file for file in files if file.kind == kind]) for kind in kinds]
 
@@ -152,13 +156,8 @@ class Archive:
                 waiting.appendleft((source, pool.submit(next, source, None)))
                 yield rows
 
-    def _content(self, file: SourceFile) -> bytes | None:
-        """Read a small file whole, and take its digest on the way."""
-        if file.size > WHOLE_BYTES:
-            return None
-        data = file.content()
+    def _took(self, file: SourceFile, data: bytes) -> None:
         self._digests[file.name] = sha256(data).hexdigest()
-        return data
 
     def _events(self, kinds: tuple[str, ...], wanted: frozenset[str] | None) -> Iterator[Event]:
         files = [file for file in self.files if file.kind in kinds]

@@ -18,8 +18,9 @@ import pytest
 from agents.frame import Frame
 from connectors import s3
 from connectors.archive import write
-from connectors.cache import Mirror, lacking, merged
+from connectors.cache import Mirror
 from connectors.policy import Policy
+from connectors.ranges import lacking, merged
 from connectors.s3 import S3Store
 from connectors.store import open_store
 from replay.ahead import AHEAD_FILES, ahead
@@ -154,8 +155,9 @@ def test_of_a_large_file_only_the_wanted_groups_and_columns_are_fetched(
     s3_lake: str, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.cache.SMALL_BYTES", 1000)
-    monkeypatch.setattr("connectors.cache.GAP_BYTES", 100)
+    monkeypatch.setattr("connectors.ranges.GAP_BYTES", 100)
     monkeypatch.setattr("replay.files.WHOLE_BYTES", 10_000)
+    monkeypatch.setattr("replay.reading.WHOLE_BYTES", 10_000)
     monkeypatch.setattr("replay.sources.WHOLE_BYTES", 10_000)
     chance = random.Random(3)
     rows = [(BTC, n, at, at, chance.random() + 1, chance.random() + 1, 1) for n in range(40_000) if (at := DAY + n)]
@@ -342,8 +344,8 @@ def test_more_than_the_cache_may_hold_is_told(s3_lake: str, tmp_path: Path) -> N
     store.put("large", bytes(300_000))
     [listed] = store.list("")
     with (
-        Mirror(store, tmp_path / "small", 200_000).object(listed).opened() as opened,
         pytest.raises(StoreError, match=r"300,000 bytes are needed at once.*set QUORUM_CACHE_GB higher"),
+        Mirror(store, tmp_path / "small", 200_000).object(listed).opened() as opened,
     ):
         opened.need([(0, 1)])
 
@@ -386,7 +388,7 @@ def test_two_processes_share_a_cache_and_one_is_killed(folder: Path, s3_lake: st
 
 
 def test_ranges_are_joined_and_what_lacks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.cache.GAP_BYTES", 2)
+    monkeypatch.setattr("connectors.ranges.GAP_BYTES", 2)
     chance = random.Random(11)
     for _ in range(500):
         wanted, there = (

@@ -34,7 +34,7 @@ def test_a_run_is_of_one_series_and_its_numbers_rise(
     path = tmp_path / "own.parquet"
     pq.write_table(table(kind, rows), path, row_group_size=groups)
     files = find_files(path, *EVERYTHING[1:])
-    (found,) = RowReader((ETH, BTC), EVERYTHING, lambda _: None).rows(files, 1000)
+    (found,) = RowReader((ETH, BTC), EVERYTHING, lambda _file, _data: None).rows(files, 1000)
     assert len(found) == len(rows)
     assert found.run == ({"bars": (60 * 64 + 1) * 4, "trades": 1 * 4 + 1}[kind] if run else -1)
 
@@ -43,6 +43,6 @@ def test_what_a_reader_gives_may_be_written_to(tmp_path: Path) -> None:
     """So every frame has columns of one sort, and what takes frames is compiled for one."""
     pq.write_table(table("trades", FIRST), tmp_path / "own.parquet")
     files = find_files(tmp_path / "own.parquet", *EVERYTHING[1:])
-    (found,) = RowReader((BTC,), EVERYTHING, lambda _: None).rows(files, 1000)
+    (found,) = RowReader((BTC,), EVERYTHING, lambda _file, _data: None).rows(files, 1000)
     columns = (found.kind, found.instrument, found.number, found.occurred_at, found.observed_at, found.values)
     assert all(column.flags.writeable and column.flags.c_contiguous for column in columns)
